@@ -1,0 +1,74 @@
+# Needs Python 3.11 or newer and make. Everything else goes into .venv, at the versions in constraints.txt.
+# Stamp files in .venv/stamps remember what is installed; `make clean` forgets it all.
+
+PYTHON ?= python3
+ARGS ?=
+
+BIN := .venv/bin
+STAMPS := .venv/stamps
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
+INSTALL := $(PIP) --build-constraint constraints.txt
+PLUGINS := $(patsubst plugins/%/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
+
+.PHONY: help demo test lint types layers docs check clean
+.NOTPARALLEL:
+.SECONDEXPANSION:
+
+help:
+	@echo "make demo [ARGS='--hours 3']   the crash of March 2020 through a whole exchange"
+	@echo "make test [ARGS='-k funding']  every test, perpkit's and the plugins'"
+	@echo "make lint | types | layers     ruff | mypy | import-linter"
+	@echo "make docs                      build the documentation into site/"
+	@echo "make check                     lint, types, layers, docs, test"
+	@echo "make clean                     remove .venv and site/"
+
+demo: $(STAMPS)/demo
+	$(BIN)/perpkit demo $(ARGS)
+
+test: $(STAMPS)/test $(PLUGINS:%=$(STAMPS)/plugin-%)
+	@for name in $(PLUGINS); do \
+	  [ -e $(STAMPS)/plugin-$$name ] || { unbuilt="$$unbuilt $$name"; ignore="$$ignore --ignore=plugins/$$name"; }; \
+	done; \
+	[ -z "$$unbuilt" ] || echo "plugins that could not be built:$$unbuilt (see $(STAMPS)/plugin-*.log)"; \
+	set -x; $(BIN)/python -m pytest -q $$ignore $(ARGS)
+
+lint: $(STAMPS)/lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMPS)/lint
+	$(BIN)/mypy
+
+layers: $(STAMPS)/lint
+	$(BIN)/lint-imports
+
+docs: $(STAMPS)/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+check: lint types layers docs test
+
+clean:
+	rm -rf .venv site
+
+# What each command needs; a stamp is renewed when pyproject.toml or constraints.txt changes.
+$(STAMPS)/demo: WANT := -e '.[cli,report]'
+$(STAMPS)/test: WANT := -e '.[cli,report,testing]' --group test
+$(STAMPS)/lint: WANT := -e '.[cli,report,testing]' --group lint
+$(STAMPS)/docs: WANT := --group docs
+
+$(STAMPS)/demo $(STAMPS)/test $(STAMPS)/lint $(STAMPS)/docs: pyproject.toml $(STAMPS)/venv
+	@echo "installing what 'make $(@F)' needs into .venv"
+	@$(INSTALL) $(WANT)
+	@touch $@
+
+$(STAMPS)/venv: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "perpkit needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv .venv
+	@$(PIP) pip
+	@mkdir -p $(@D) && touch $@
+
+# A plugin that cannot be built (no compiler, say) leaves a log instead of a stamp; `make test` names it and goes on.
+$(STAMPS)/plugin-%: plugins/%/pyproject.toml $$(wildcard plugins/$$*/src/*/*.p??) $(STAMPS)/test
+	@echo "installing plugins/$*"
+	@rm -f $@; if $(INSTALL) -e plugins/$* >$@.log 2>&1; then touch $@; fi

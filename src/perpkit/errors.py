@@ -1,0 +1,37 @@
+"""Faults: what is wrong with the caller, the configuration, a plugin or the state. Business refusals are values."""
+
+
+class PerpkitError(Exception):
+    """Root of every exception that perpkit raises on purpose."""
+
+
+class UnitsError(PerpkitError, ValueError):
+    """A number has the wrong type, is off its grid, or cannot be held exactly."""
+
+
+class ConfigError(PerpkitError, ValueError):
+    """A configuration or an input file cannot be used; the message says where and why."""
+
+
+class PluginError(PerpkitError):
+    """A plugin or a part that it built does not keep its contract."""
+
+
+class ProviderNotFoundError(PluginError):
+    """The configuration names a provider that no loaded plugin offers."""
+
+
+class ProviderConflictError(PluginError):
+    """A short provider name is offered by more than one distribution."""
+
+
+class OptionsError(PluginError, ConfigError):
+    """Options do not fit the options class of the provider they are meant for."""
+
+
+class InvariantError(PerpkitError):
+    """A named law does not hold. The exchange that raised it accepts nothing more."""
+
+
+class HaltedError(PerpkitError):
+    """The exchange met a fault while it ran a command and accepts nothing more."""

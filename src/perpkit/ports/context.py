@@ -1,0 +1,51 @@
+"""What a factory is given at composition: the markets and assets, never another part's state."""
+
+from collections.abc import Mapping
+
+import attrs
+
+from perpkit.model.ids import AssetId, MarketId
+from perpkit.model.market import MarketSpec
+from perpkit.units import Ppb, Scale, Units
+
+
+@attrs.frozen(kw_only=True)
+class AssetSpec:
+    """An asset the exchange holds money in.
+
+    Units:
+        `unit` is the accounting unit; `deposits_max_units` bounds all deposits together, below 2^61.
+    """
+
+    id: AssetId
+    name: str
+    unit: Scale
+    deposits_max_units: Units
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """How much one command may set in motion. Work is fills, cancels and liquidation steps."""
+
+    order_fills_max: int = 1_000
+    work_max: int = 10_000
+    work_share_percent: int = 50
+    client_order_ids_kept: int = 1_024
+
+
+@attrs.frozen(kw_only=True)
+class MarketContext:
+    """For parts that are built once a market."""
+
+    market: MarketSpec
+    limits: Limits
+
+
+@attrs.frozen(kw_only=True)
+class ExchangeContext:
+    """For parts that are built once an exchange. `taker_ppb` is each market's standard taker fee."""
+
+    markets: Mapping[MarketId, MarketSpec]
+    assets: Mapping[AssetId, AssetSpec]
+    limits: Limits
+    taker_ppb: Mapping[MarketId, Ppb]

@@ -1,0 +1,180 @@
+"""Reads over clearing's state: pools as values, breaches, winners."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from perpkit.model.ids import HOUSE, AccountId, AssetId, MarketId
+from perpkit.model.ledger import wallet
+from perpkit.model.order import Side
+from perpkit.model.position import Breach, Closing, Exposure, Need, Pool, Winner
+from perpkit.reference.clearing.state import OpenOrder, Slot, SlotOrders, State
+from perpkit.units import SCALE, Lots, Ticks, Units, div_floor
+
+_NO_ORDERS = SlotOrders()
+
+
+def exposure(state: State, account: AccountId, slot: Slot, pending: OpenOrder | None = None) -> Exposure:
+    """Return one position with its resting orders as a value, and with one more order if it is for this slot."""
+    market, position_id = slot
+    position = state.peek(account, slot)
+    orders = state.accounts[account].orders.get(slot, _NO_ORDERS)
+    buy = sell = 0
+    if pending and slot == (pending.order.market, pending.order.position_id):
+        buy, sell = (pending.value_units, 0) if pending.order.side is Side.BUY else (0, pending.value_units)
+    isolated = state.ledger.balance(state.purse(account, slot)) if position.terms.isolated else None
+    return Exposure(
+        market=market,
+        position_id=position_id,
+        size_lots=position.size_lots,
+        cost_units=position.cost_units,
+        gross_lots=state.gross_lots(account, market),
+        unpaid_units=position.unpaid_units,
+        funding_due_units=position.funding_due(state.sums[market].funding_index_scaled, SCALE),
+        open_buy_units=orders.buy_units + buy,
+        open_sell_units=orders.sell_units + sell,
+        open_orders=len(orders.orders),
+        isolated_units=isolated,
+        leverage=position.terms.leverage,
+    )
+
+
+def pool(
+    state: State,
+    account: AccountId,
+    asset: AssetId,
+    *,
+    without: frozenset[MarketId] = frozenset(),
+    pending: OpenOrder | None = None,
+) -> Pool:
+    """Return an account's pool in an asset, without its positions in some markets, or with one more resting order."""
+    slots = [slot for slot in state.slots_in(account, asset) if slot[0] not in without]
+    if pending and (own := (pending.order.market, pending.order.position_id)) not in slots:
+        slots = sorted([*slots, own])
+    orders = state.accounts[account].orders
+    reserved = sum([orders[slot].reserve_units for slot in slots if slot in orders])
+    return Pool(
+        account=account,
+        asset=asset,
+        wallet_units=state.ledger.balance(wallet(account, asset)),
+        reserved_units=reserved + (pending.reserve_units if pending else 0),
+        exposures=tuple([exposure(state, account, slot, pending) for slot in slots]),
+    )
+
+
+def need(state: State, account: AccountId, asset: AssetId) -> Need:
+    """Return what the margin model says of a pool at the marks that stand."""
+    return state.context.margin.need(pool(state, account, asset), state.marks)
+
+
+def breached(state: State, stopped: frozenset[MarketId]) -> Sequence[Breach]:
+    """Return the pools below maintenance, the worst first."""
+    found: list[Breach] = []
+    for account in state.client_accounts():
+        held = [slot[0] for slot, position in state.accounts[account].positions.items() if position.is_open]
+        for asset in sorted({state.markets[market].settlement for market in held}):
+            found += breaches_of(state, account, asset, stopped)
+    return sorted(found, key=_severity)
+
+
+def breaches_of(state: State, account: AccountId, asset: AssetId, stopped: frozenset[MarketId]) -> list[Breach]:
+    """Return an account's pools in an asset that are below maintenance."""
+    needs = need(state, account, asset)
+    found: list[Breach] = []
+    has_cross = any(slot.equity_units is None for slot in needs.slots)
+    if has_cross and needs.equity_units < needs.maintenance_units:
+        frozen = frozenset(slot.market for slot in needs.slots if slot.market in stopped)
+        rest = state.context.margin.need(pool(state, account, asset, without=frozen), state.marks) if frozen else needs
+        if rest.equity_units < rest.maintenance_units:
+            found.append(
+                Breach(
+                    account=account,
+                    asset=asset,
+                    equity_units=needs.equity_units,
+                    maintenance_units=needs.maintenance_units,
+                )
+            )
+    return found + [
+        Breach(
+            account=account,
+            asset=asset,
+            equity_units=slot.equity_units,
+            maintenance_units=slot.maintenance_units,
+            market=slot.market,
+            position_id=slot.position_id,
+        )
+        for slot in needs.slots
+        if slot.equity_units is not None and slot.equity_units < slot.maintenance_units and slot.market not in stopped
+    ]
+
+
+def winners(state: State, market: MarketId, side: Side, price_ticks: Ticks) -> Sequence[Winner]:
+    """Return the profitable positions on a side that can bear a close at a price.
+
+    Positions that share a pool are offered only what the pool can bear of them together.
+    """
+    spec, mark = state.market(market), state.marks[market].price_ticks
+    found: list[Winner] = []
+    for account in state.client_accounts():
+        slots = [s for s in state.accounts[account].slots() if s[0] == market]
+        if not any(state.peek(account, slot).size_lots * side > 0 for slot in slots):
+            continue
+        needs = need(state, account, spec.settlement)
+        equities = {(s.market, s.position_id): s.equity_units for s in needs.slots}
+        cross_equity = needs.equity_units
+        for slot in slots:
+            position = state.peek(account, slot)
+            worth = spec.value(position.size_lots, mark)
+            profit = worth - position.cost_units - position.unpaid_units
+            own = equities.get(slot)
+            equity = cross_equity if own is None else own
+            if position.size_lots * side <= 0 or profit <= 0 or equity <= 0:
+                continue
+            lots = _bearable_lots(state, market, position.size_lots, price_ticks, equity)
+            if own is None:
+                cross_equity -= max(0, _haircut(state, market, side * lots, price_ticks))
+            found.append(
+                Winner(
+                    account=account,
+                    position_id=slot[1],
+                    size_lots=abs(position.size_lots),
+                    cost_units=position.cost_units,
+                    profit_units=profit,
+                    value_units=abs(worth),
+                    equity_units=equity,
+                    bearable_lots=lots,
+                )
+            )
+    return found
+
+
+def holders(state: State, market: MarketId) -> Sequence[Closing]:
+    """Return every position of a market as the change that closes it, inventory last."""
+    return [
+        Closing(account=account, position_id=slot[1], change_lots=-state.peek(account, slot).size_lots)
+        for account in (*state.client_accounts(), HOUSE)
+        for slot in state.accounts[account].slots()
+        if slot[0] == market and (state.peek(account, slot).size_lots or state.peek(account, slot).unpaid_units)
+    ]
+
+
+def _severity(breach: Breach) -> tuple[Fraction, AccountId, MarketId, int]:
+    # A pool that needs nothing and owes something is as bad as can be.
+    ratio = Fraction(breach.equity_units, breach.maintenance_units or 1)
+    return ratio, breach.account, breach.market, breach.position_id
+
+
+def _haircut(state: State, market: MarketId, size_lots: Lots, price_ticks: Ticks) -> Units:
+    """What closing `size_lots` at a price costs against the mark."""
+    spec = state.market(market)
+    return spec.value(size_lots, state.marks[market].price_ticks) - spec.value(size_lots, price_ticks)
+
+
+def _bearable_lots(state: State, market: MarketId, size_lots: Lots, price_ticks: Ticks, equity: Units) -> Lots:
+    whole = _haircut(state, market, size_lots, price_ticks)
+    lots = abs(size_lots)
+    if whole > equity:
+        lots = div_floor(lots * equity, whole)
+    sign = 1 if size_lots > 0 else -1
+    while lots and _haircut(state, market, sign * lots, price_ticks) > equity:
+        lots -= 1
+    return lots

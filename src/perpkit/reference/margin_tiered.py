@@ -1,0 +1,242 @@
+"""Marginal brackets, isolated and cross: the reference margin model."""
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from itertools import groupby
+
+import attrs
+
+from perpkit.errors import ConfigError
+from perpkit.model.ids import MarketId, PositionId
+from perpkit.model.market import Bracket, MarketSpec, bracket_index
+from perpkit.model.position import Exposure, Need, Pool, SlotNeed, Thresholds, held_units, worst_units
+from perpkit.model.price import Mark
+from perpkit.ports.context import ExchangeContext
+from perpkit.units import SCALE, Lots, Ppb, Ticks, Units, div_ceil, div_floor
+
+
+class MaintenanceBasis(Enum):
+    """Whether maintenance is on the value at the mark or on the value at entry."""
+
+    MARK = "mark"
+    ENTRY = "entry"
+
+
+class ClosingFee(Enum):
+    """Whether the fee of the closing trade is part of the requirement."""
+
+    OUT = "out"
+    IN = "in"
+
+
+@attrs.frozen(kw_only=True)
+class TieredOptions:
+    """Conventions in which venues differ; the liquidation price depends on both."""
+
+    maintenance_basis: MaintenanceBasis = MaintenanceBasis.MARK
+    closing_fee: ClosingFee = ClosingFee.OUT
+
+
+@attrs.frozen
+class Rates:
+    """Marginal rates over brackets: requirement(v) = (v · rate - deduction) / SCALE in the bracket of v."""
+
+    brackets: Sequence[Bracket]
+    rates_ppb: Sequence[Ppb]
+    deductions_scaled: Sequence[int]
+
+    @classmethod
+    def of(cls, brackets: Sequence[Bracket], rates_ppb: Sequence[Ppb]) -> "Rates":
+        """Work the deductions out once: what makes the requirement continuous at every bracket edge.
+
+        Source:
+            Binance's maintenance amount: floor · (rate - rate before) + amount before.
+        """
+        deductions = [0]
+        for index in range(1, len(brackets)):
+            step = rates_ppb[index] - rates_ppb[index - 1]
+            deductions.append(deductions[-1] + brackets[index - 1].up_to_units * step)
+        return cls(brackets, rates_ppb, deductions)
+
+    def requirement(self, value_units: Units) -> Units:
+        """Return the requirement on a |value|.
+
+        Rounds:
+            Up.
+        """
+        index = bracket_index(self.brackets, value_units)
+        return div_ceil(value_units * self.rates_ppb[index] - self.deductions_scaled[index], SCALE)
+
+
+class TieredMargin:
+    """Initial and maintenance need by marginal brackets.
+
+    The brackets apply to the account's gross size in a market over all its position ids; the requirement is
+    allotted to the ids by size, rounded up, so that splitting a position never lowers it.
+    """
+
+    def __init__(self, context: ExchangeContext, options: TieredOptions) -> None:
+        self._markets = context.markets
+        self._entry_basis = options.maintenance_basis is MaintenanceBasis.ENTRY
+        self._closing_fee_ppb = {
+            market: rate if options.closing_fee is ClosingFee.IN else 0 for market, rate in context.taker_ppb.items()
+        }
+        self._initial: dict[MarketId, Rates] = {}
+        self._maintenance: dict[MarketId, Rates] = {}
+        for market, spec in context.markets.items():
+            initial = [bracket.initial_ppb for bracket in spec.brackets]
+            maintenance = [bracket.maintenance_ppb for bracket in spec.brackets]
+            if initial != sorted(initial) or maintenance != sorted(maintenance):
+                raise ConfigError(
+                    f"market {spec.name}: expected rates that rise with the brackets, was {spec.brackets}"
+                )
+            self._initial[market] = Rates.of(spec.brackets, initial)
+            self._maintenance[market] = Rates.of(spec.brackets, maintenance)
+
+    def initial_ppb(self, market: MarketId, /) -> Ppb:
+        """Return the rate of the lowest bracket."""
+        return self._initial[market].rates_ppb[0]
+
+    def maintenance_rates(self, market: MarketId, /) -> Rates:
+        """Return the maintenance table of a market, with its deductions."""
+        return self._maintenance[market]
+
+    def need(self, pool: Pool, marks: Mapping[MarketId, Mark], /) -> Need:
+        """Sum over markets; each market's requirement is rounded once."""
+        equity, initial, maintenance = pool.wallet_units, pool.reserved_units, 0
+        slots: list[SlotNeed] = []
+        for market, grouped in groupby(pool.exposures, key=lambda exposure: exposure.market):
+            exposures = tuple(grouped)
+            spec, price = self._markets[market], marks[market].price_ticks
+            initial += self._market_initial(spec, exposures, price)
+            required = self._market_maintenance(spec, exposures, price)
+            for exposure in exposures:
+                slot = self._slot(spec, exposure, price, required)
+                slots.append(slot)
+                if slot.equity_units is None:
+                    equity += _profit(spec, exposure, price)
+                    maintenance += slot.maintenance_units
+        return Need(equity_units=equity, initial_units=initial, maintenance_units=maintenance, slots=tuple(slots))
+
+    def thresholds(
+        self, pool: Pool, market: MarketId, position_id: PositionId, marks: Mapping[MarketId, Mark], /
+    ) -> Thresholds:
+        """Search the listed prices.
+
+        The liquidation price is where the whole pool stops meeting its need while the other marks stand still. The
+        bankruptcy price splits a cross pool's equity among its positions, so while a pool of several positions is
+        healthy it may lie nearer than the liquidation price; once the pool is in breach it lies beyond.
+        """
+        spec, exposure = self._markets[market], _find(pool, market, position_id)
+        if exposure.size_lots == 0:
+            return Thresholds(liquidation_ticks=None, bankruptcy_ticks=None)
+
+        def healthy(price: Ticks) -> bool:
+            need = self.need(pool, {**marks, market: attrs.evolve(marks[market], price_ticks=price)})
+            slot = next(s for s in need.slots if (s.market, s.position_id) == (market, position_id))
+            if slot.equity_units is None:
+                return need.equity_units >= need.maintenance_units
+            return slot.equity_units >= slot.maintenance_units
+
+        # Cross positions of one market move together, so the side that loses is the side of their sum.
+        moving = exposure.size_lots
+        if exposure.isolated_units is None:
+            moving = sum(e.size_lots for e in pool.exposures if e.market == market and e.isolated_units is None)
+        worth = self.closing_value(pool, market, position_id, exposure.size_lots, marks)
+        return Thresholds(
+            liquidation_ticks=spec.last_price(moving, healthy) if moving else None,
+            bankruptcy_ticks=spec.last_price(
+                exposure.size_lots, lambda price: spec.value(exposure.size_lots, price) >= worth
+            ),
+        )
+
+    def closing_value(
+        self, pool: Pool, market: MarketId, position_id: PositionId, size_lots: Lots, marks: Mapping[MarketId, Mark], /
+    ) -> Units:
+        """Return value at the mark less the position's share of the equity.
+
+        Source:
+            dYdX v4, bankruptcy price in quote quantums: -ΔNNV - TNC·|ΔMMR|/TMMR.
+        """
+        spec, exposure = self._markets[market], _find(pool, market, position_id)
+        price = marks[market].price_ticks
+        need = self.need(pool, marks)
+        slot = next(s for s in need.slots if (s.market, s.position_id) == (market, position_id))
+        if slot.equity_units is not None:
+            equity, weight, weights = slot.equity_units, 1, 1
+        else:
+            cross = [s for s in need.slots if s.equity_units is None]
+            equity, weight, weights = need.equity_units, slot.maintenance_units, sum(s.maintenance_units for s in cross)
+        # The fee reserve is not there for losses; and without any maintenance need the share is equal.
+        equity -= self._closing_fee(spec, exposure, price)
+        if weights == 0:
+            weight, weights = 1, len(need.slots)
+        share = div_floor(equity * weight * abs(size_lots), weights * abs(exposure.size_lots))
+        return spec.value(size_lots, price) - share
+
+    def opening_margin(self, exposure: Exposure, opening_units: Units, marks: Mapping[MarketId, Mark], /) -> Units:
+        """Return the order's part of the initial need, at least what the chosen leverage asks."""
+        spec = self._markets[exposure.market]
+        held = abs(spec.value(exposure.gross_lots, marks[exposure.market].price_ticks))
+        margin = self._initial_share(spec, exposure, opening_units, held + opening_units)
+        return margin + self._fee_on(spec, opening_units, margin)
+
+    def _market_initial(self, spec: MarketSpec, exposures: Sequence[Exposure], price: Ticks) -> Units:
+        worst = [worst_units(spec, exposure, price) for exposure in exposures]
+        total = sum(worst)
+        initial = 0
+        for exposure, worst_of_it in zip(exposures, worst, strict=True):
+            units = worst_of_it
+            if exposure.isolated_units is not None:
+                # What the position holds already has margin of its own; its orders will need more.
+                units = max(0, worst_of_it - held_units(spec, exposure, price))
+            if units:
+                margin = self._initial_share(spec, exposure, units, total)
+                initial += margin + self._fee_on(spec, units, margin)
+        return initial
+
+    def _initial_share(self, spec: MarketSpec, exposure: Exposure, units: Units, total_units: Units) -> Units:
+        share = div_ceil(self._initial[spec.id].requirement(total_units) * units, max(total_units, 1))
+        return max(share, div_ceil(units, exposure.leverage)) if exposure.leverage else share
+
+    def _market_maintenance(self, spec: MarketSpec, exposures: Sequence[Exposure], price: Ticks) -> Units:
+        if self._entry_basis:
+            basis = sum(abs(exposure.cost_units) for exposure in exposures)
+        else:
+            basis = abs(spec.value(exposures[0].gross_lots, price))
+        return self._maintenance[spec.id].requirement(basis)
+
+    def _slot(self, spec: MarketSpec, exposure: Exposure, price: Ticks, required: Units) -> SlotNeed:
+        maintenance = div_ceil(required * abs(exposure.size_lots), max(exposure.gross_lots, 1))
+        equity = None
+        if exposure.isolated_units is not None:
+            equity = exposure.isolated_units + _profit(spec, exposure, price)
+        return SlotNeed(
+            market=exposure.market,
+            position_id=exposure.position_id,
+            maintenance_units=maintenance + self._closing_fee(spec, exposure, price),
+            equity_units=equity,
+        )
+
+    def _closing_fee(self, spec: MarketSpec, exposure: Exposure, price: Ticks) -> Units:
+        if not self._closing_fee_ppb[spec.id]:
+            return 0
+        if not self._entry_basis:
+            return self._fee_on(spec, held_units(spec, exposure, price), 0)
+        cost = abs(exposure.cost_units)
+        return self._fee_on(spec, cost, self._initial_share(spec, exposure, cost, cost))
+
+    def _fee_on(self, spec: MarketSpec, value_units: Units, initial_units: Units) -> Units:
+        # On the entry basis the reserve is for the fee at the bankruptcy value, as BitMEX's position comm was.
+        basis = value_units + initial_units if self._entry_basis else value_units
+        return div_ceil(basis * self._closing_fee_ppb[spec.id], SCALE)
+
+
+def _profit(spec: MarketSpec, exposure: Exposure, price: Ticks) -> Units:
+    """What a position adds to equity: unrealised profit less what it owes."""
+    worth = spec.value(exposure.size_lots, price) - exposure.cost_units
+    return worth - exposure.unpaid_units - exposure.funding_due_units
+
+
+def _find(pool: Pool, market: MarketId, position_id: PositionId) -> Exposure:
+    return next(e for e in pool.exposures if (e.market, e.position_id) == (market, position_id))
