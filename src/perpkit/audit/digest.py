@@ -1,0 +1,24 @@
+"""The canonical digest of an exchange's state, the same for any two implementations that behave alike."""
+
+import hashlib
+import json
+
+from perpkit.engine.exchange import Exchange
+
+
+def state_digest(exchange: Exchange) -> str:
+    """Return the SHA-256 of the observable state, in hex.
+
+    The sequence and the clock are left out: a refused command moves them and changes nothing else.
+
+    Example:
+        >>> from perpkit.engine.exchange import Exchange
+        >>> from perpkit.engine.config import ExchangeConfig
+        >>> empty = Exchange.of({"assets": {}, "markets": {}})
+        >>> len(state_digest(empty))
+        64
+    """
+    state = json.loads(exchange.dump())
+    del state["sequence"], state["clock_ns"]
+    canonical = json.dumps(state, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,0 +1,242 @@
+"""Composition: a configuration names providers, a registry has them, and here they become live parts."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import attrs
+
+from perpkit.engine.config import ExchangeConfig, Selection
+from perpkit.engine.structure import digest, structure
+from perpkit.errors import (
+    ConfigError,
+    OptionsError,
+    PluginError,
+    ProviderConflictError,
+    ProviderNotFoundError,
+    UnitsError,
+)
+from perpkit.model.ids import MarketId
+from perpkit.model.market import MarketSpec
+from perpkit.plugin import (
+    BOOK,
+    CLEARING,
+    CUSTODY,
+    DELEVERAGING,
+    FEES,
+    FUNDING,
+    INDEX_PRICE,
+    INSURANCE,
+    LIQUIDATION,
+    MARGIN,
+    MARK_PRICE,
+    ORDER_CHECKS,
+    Offer,
+    Port,
+    Registry,
+)
+from perpkit.ports import (
+    Clearing,
+    ClearingContext,
+    Custody,
+    DeleveragingPolicy,
+    ExchangeContext,
+    FeeSchedule,
+    FundingModel,
+    IndexPriceSource,
+    InsuranceFund,
+    LiquidationPolicy,
+    MarketContext,
+    MarkPrice,
+)
+from perpkit.units import SCALE, Ppb
+
+PortT = TypeVar("PortT")
+ContextT = TypeVar("ContextT")
+
+
+@attrs.frozen(kw_only=True)
+class ManifestEntry:
+    """Whose code one part is. `market` is empty for a part of the whole exchange."""
+
+    port: str
+    market: str
+    provider: str
+    distribution: str
+    version: str
+    api: int
+    options_digest: str
+
+
+@attrs.frozen(kw_only=True)
+class Manifest:
+    """Every part of an exchange in the order of building: which code produced this result?"""
+
+    entries: tuple[ManifestEntry, ...]
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Parts:
+    """Live parts, ready to be called. Clearing holds the book, margin, fee and order-check parts."""
+
+    context: ExchangeContext
+    clearing: Clearing
+    index_price: Mapping[MarketId, IndexPriceSource]
+    mark_price: Mapping[MarketId, MarkPrice]
+    funding: Mapping[MarketId, FundingModel]
+    liquidation: LiquidationPolicy
+    deleveraging: DeleveragingPolicy
+    insurance: InsuranceFund
+    manifest: Manifest
+
+
+def compose(config: ExchangeConfig, registry: Registry) -> Parts:
+    """Build every part of an exchange. Custody belongs to the venue around it: see `build_custody`.
+
+    Raises:
+        ProviderNotFoundError: the configuration names a provider that nobody offers.
+        ProviderConflictError: more than one distribution offers it.
+        OptionsError: options do not fit the provider.
+        PluginError: a provider fails to build, or what it built is not whole.
+    """
+    builder = _Builder(config, registry)
+    fees = builder.each(FEES)
+    books = builder.each(BOOK)
+    context = _exchange_context(config, fees)
+    margin = builder.one(MARGIN, context)
+    order_checks = {
+        market.id: tuple(
+            builder.part(ORDER_CHECKS, chosen, builder.market_context(market), market.name)
+            for chosen in config.order_checks(market.id)
+        )
+        for market in config.markets.values()
+    }
+    index_price = builder.each(INDEX_PRICE)
+    mark_price = builder.each(MARK_PRICE)
+    funding = builder.each(FUNDING)
+    liquidation = builder.one(LIQUIDATION, context)
+    deleveraging = builder.one(DELEVERAGING, context)
+    insurance = builder.one(INSURANCE, context)
+    clearing = builder.one(
+        CLEARING,
+        ClearingContext(exchange=context, margin=margin, books=books, fees=fees, order_checks=order_checks),
+    )
+    return Parts(
+        context=context,
+        clearing=clearing,
+        index_price=index_price,
+        mark_price=mark_price,
+        funding=funding,
+        liquidation=liquidation,
+        deleveraging=deleveraging,
+        insurance=insurance,
+        manifest=Manifest(entries=tuple(builder.entries)),
+    )
+
+
+def build_custody(config: ExchangeConfig, registry: Registry) -> Custody:
+    """Build the custody that the configuration picks.
+
+    Raises:
+        PluginError: as `compose`.
+    """
+    builder = _Builder(config, registry)
+    return builder.one(CUSTODY, _exchange_context(config, builder.each(FEES)))
+
+
+def custody_entry(config: ExchangeConfig, registry: Registry) -> ManifestEntry:
+    """Return whose code the custody is, and check its options, without building it: that may touch the outside.
+
+    Raises:
+        PluginError: as `compose`.
+    """
+    chosen = config.selection(CUSTODY.key)
+    offer, _ = _resolve(registry, CUSTODY, chosen)
+    return _entry(offer, chosen, "")
+
+
+class _Builder:
+    """Builds part after part and notes each in the manifest."""
+
+    def __init__(self, config: ExchangeConfig, registry: Registry) -> None:
+        self.entries: list[ManifestEntry] = []
+        self._config = config
+        self._registry = registry
+
+    def market_context(self, market: MarketSpec) -> MarketContext:
+        return MarketContext(market=market, limits=self._config.limits)
+
+    def one(self, port: Port[PortT, ContextT], context: ContextT) -> PortT:
+        return self.part(port, self._config.selection(port.key), context, "")
+
+    def each(self, port: Port[PortT, MarketContext]) -> dict[MarketId, PortT]:
+        return {
+            market.id: self.part(
+                port, self._config.selection(port.key, market.id), self.market_context(market), market.name
+            )
+            for market in self._config.markets.values()
+        }
+
+    def part(self, port: Port[PortT, ContextT], chosen: Selection, context: ContextT, market: str) -> PortT:
+        offer, options = _resolve(self._registry, port, chosen)
+        blamed = f"{chosen.where}: {chosen.provider!r} of {offer.origin}"
+        with _blaming(f"{blamed} could not be built"):
+            part: PortT = offer.provider.build(context, options)
+        if missing := port.missing(part):
+            raise PluginError(
+                f"{blamed}: expected a part with every member of {port.key}, "
+                f"was {type(part).__qualname__}, which lacks {', '.join(missing)}"
+            )
+        self.entries.append(_entry(offer, chosen, market))
+        return part
+
+
+def _resolve(registry: Registry, port: Port[Any, Any], chosen: Selection) -> tuple[Offer, Any]:
+    try:
+        offer = registry.find(port, chosen.provider)
+    except (ProviderNotFoundError, ProviderConflictError) as error:
+        raise type(error)(f"{chosen.where}: {error}") from error
+    where = f"{chosen.where}.options"
+    return offer, structure(chosen.options, offer.provider.options, where, fault=OptionsError)
+
+
+@contextmanager
+def _blaming(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (ConfigError, UnitsError) as error:
+        raise OptionsError(f"{what}: {error}") from error
+    except PluginError as error:
+        raise PluginError(f"{what}: {error}") from error
+    except Exception as error:
+        raise PluginError(f"{what}: {type(error).__name__}: {error}") from error
+
+
+def _entry(offer: Offer, chosen: Selection, market: str) -> ManifestEntry:
+    return ManifestEntry(
+        port=offer.provider.port.key,
+        market=market,
+        provider=offer.provider.name,
+        distribution=offer.origin.distribution,
+        version=offer.origin.version,
+        api=offer.provider.api,
+        options_digest=digest(chosen.options),
+    )
+
+
+def _exchange_context(config: ExchangeConfig, fees: Mapping[MarketId, FeeSchedule]) -> ExchangeContext:
+    return ExchangeContext(
+        markets=config.markets,
+        assets=config.assets,
+        limits=config.limits,
+        taker_ppb={market: _taker_ppb(fee, config.selection(FEES.key, market)) for market, fee in fees.items()},
+    )
+
+
+def _taker_ppb(fees: FeeSchedule, chosen: Selection) -> Ppb:
+    blamed = f"{chosen.where}: {chosen.provider!r}"
+    with _blaming(f"{blamed} could not say its taker fee"):
+        rate: object = fees.rate_ppb(0, False)
+    if type(rate) is not int or not -SCALE <= rate <= SCALE:
+        raise PluginError(f"{blamed}: expected a taker fee as an int of parts per billion, was {rate!r}")
+    return rate

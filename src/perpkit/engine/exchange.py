@@ -1,0 +1,183 @@
+"""The exchange: a deterministic state machine. Same log and configuration, same events and digest."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import attrs
+
+from perpkit.engine import intake, inventory, laws, pricing, waterfall
+from perpkit.engine.compose import Manifest, Parts, compose
+from perpkit.engine.config import ExchangeConfig
+from perpkit.engine.core import Core
+from perpkit.engine.edge import Edge
+from perpkit.engine.snapshot import restore, save
+from perpkit.errors import HaltedError
+from perpkit.model.command import Command, IndexQuotes
+from perpkit.model.event import Event, Filled, Rejected
+from perpkit.model.ids import MarketId
+from perpkit.model.market import MarketState
+from perpkit.model.position import PoolKey
+from perpkit.model.reject import RejectReason
+from perpkit.plugin import Registry
+from perpkit.ports.clearing import Clearing
+from perpkit.units import Nanos, div_floor
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """What one command did, in order."""
+
+    sequence: int
+    events: tuple[Event, ...]
+
+    @property
+    def rejected(self) -> RejectReason | None:
+        """Why the command was refused, None when it was not."""
+        return next((event.reason for event in self.events if isinstance(event, Rejected)), None)
+
+    @property
+    def fills(self) -> tuple[Filled, ...]:
+        """Both sides of every trade, in order."""
+        return tuple(event for event in self.events if isinstance(event, Filled))
+
+
+class Exchange(Edge):
+    """A whole exchange around one `apply`. It knows ports only and holds no money itself.
+
+    Example:
+        >>> exchange = Exchange.of({
+        ...     "assets": {"USDT": {"id": 1, "unit": "0.000001", "deposits_max": "1000000000"}},
+        ...     "markets": {"BTC-PERP": {
+        ...         "id": 1, "kind": "linear", "settlement": "USDT", "tick": "0.5", "lot": "0.001",
+        ...         "price_min": "1000", "price_max": "200000", "order_max": "100", "open_interest_max": "1000",
+        ...         "brackets": [{"up_to": "100000000", "initial": "5%", "maintenance": "2.5%"}],
+        ...     }},
+        ... })
+        >>> exchange.deposit(account=1, asset="USDT", amount="10000").rejected is None
+        True
+    """
+
+    def __init__(self, parts: Parts, config: ExchangeConfig) -> None:
+        super().__init__(config)
+        self._core = Core(parts, config)
+        self._core.market_states = dict.fromkeys(sorted(config.markets), MarketState.OPEN)
+        self._fault: BaseException | None = None
+
+    @classmethod
+    def of(cls, config: ExchangeConfig | Mapping[str, object] | str | Path, registry: Registry | None = None) -> Self:
+        """Compose an exchange from a configuration: a typed one, a mapping, or the path of a TOML file.
+
+        Without a registry the parts come from perpkit alone. To use installed plugins give `Registry.discover()`.
+
+        Raises:
+            ConfigError: the configuration cannot be used.
+            PluginError: a part is missing or does not keep its contract.
+        """
+        if isinstance(config, Mapping):
+            config = ExchangeConfig.from_dict(config)
+        elif not isinstance(config, ExchangeConfig):
+            config = ExchangeConfig.from_toml(config)
+        return cls(compose(config, registry or Registry.builtin()), config)
+
+    @property
+    def manifest(self) -> Manifest:
+        """Whose code each part is."""
+        return self._core.parts.manifest
+
+    @property
+    def clearing(self) -> Clearing:
+        """The owner of money and size, to read from."""
+        return self._core.parts.clearing
+
+    @property
+    def clock_ns(self) -> Nanos:
+        """The stamp of the last accepted command."""
+        return self._core.clock_ns
+
+    @property
+    def sequence(self) -> int:
+        """How many commands were applied, refused ones included."""
+        return self._core.sequence
+
+    @property
+    def market_states(self) -> Mapping[MarketId, MarketState]:
+        """What each market accepts now."""
+        return dict(self._core.market_states)
+
+    def apply(self, command: Command) -> Outcome:
+        """Apply one command: the whole interface of an exchange. Everything else builds commands.
+
+        Units:
+            Integers only: ticks, lots, accounting units, nanoseconds; `perpkit.engine.edge` reads text.
+
+        Rejects:
+            As a single `Rejected` event, which changes nothing: see `RejectReason` for the order.
+
+        Raises:
+            UnitsError: a field is of the wrong type or out of range; nothing was changed.
+            PerpkitError: a part did not keep its contract or a law does not hold; the exchange is unusable then.
+
+        Cost:
+            One plan of the book and one or two readings of a pool an order; a scan of all accounts a mark.
+        """
+        if self._fault:
+            raise HaltedError(f"the exchange halted at command {self._core.sequence}: {self._fault}")
+        intake.check_types(command)
+        core = self._core
+        core.sequence += 1
+        core.events = []
+        try:
+            self._run(core, command)
+        except Exception as fault:
+            self._fault = fault
+            raise
+        return Outcome(sequence=core.sequence, events=tuple(core.events))
+
+    def dump(self) -> bytes:
+        """Return the whole state as canonical JSON: what the digest is taken of, and what `load` reads."""
+        return json.dumps(save(self._core), sort_keys=True, separators=(",", ":")).encode()
+
+    def load(self, state: bytes) -> None:
+        """Become what `dump` wrote, under the same configuration."""
+        saved: dict[str, Any] = json.loads(state)
+        restore(self._core, saved)
+        self._fault = None
+
+    def _run(self, core: Core, command: Command) -> None:
+        limits = core.config.limits
+        handled: set[PoolKey] = {each.pool for each in core.queue}
+        refused = intake.refuse_unknown(core, command)
+        done = 0
+        if core.queue and refused is None:
+            # What an earlier command left goes first, so that order flow cannot starve it.
+            core.clock_ns = command.time_ns
+            done = waterfall.liquidate(core, div_floor(limits.work_max * limits.work_share_percent, 100))
+        answer = refused or intake.effect(core, command)
+        if answer:
+            core.events.append(answer)
+        else:
+            core.clock_ns = command.time_ns
+        due = done > 0
+        if isinstance(command, IndexQuotes) and not answer:
+            due = True
+            moved = pricing.reprice(core, command.quotes, command.time_ns)
+            if moved:
+                waterfall.lock_breaches(core, moved, handled)
+        if due:
+            self._work(core, limits.work_max - done, handled)
+        laws.check(core)
+
+    def _work(self, core: Core, budget: int, handled: set[PoolKey]) -> None:
+        """Liquidate and work inventory until neither causes anything more; a pool enters the queue once a command."""
+        while True:
+            spent = waterfall.liquidate(core, budget) if core.queue else 0
+            worked = inventory.work_inventory(core)
+            budget -= spent + worked
+            if not spent and not worked:
+                return
+            if budget > 0:
+                waterfall.lock_breaches(core, (), handled)
+            if not core.queue or budget <= 0:
+                return
