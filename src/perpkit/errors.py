@@ -35,3 +35,11 @@ class InvariantError(PerpkitError):
 
 class HaltedError(PerpkitError):
     """The exchange met a fault while it ran a command and accepts nothing more."""
+
+
+class JournalError(PerpkitError):
+    """A journal is damaged, or could not be written; the message names file, offset and sequence."""
+
+
+class FencedError(JournalError):
+    """Another writer holds the journal, or wrote what this one was about to write."""

@@ -178,6 +178,7 @@ CASES = [
     case(
         R.MARKET_STATE, "open what is settled", SetMarketState(market=1, state=MarketState.OPEN, time_ns=NOW), settled
     ),
+    case(R.MARKET_STATE, "terms in settled", SetPositionTerms(account=6, market=1, leverage=2, time_ns=NOW), settled),
     case(R.MARKET_STATE, "settle by hand", SetMarketState(market=1, state=MarketState.SETTLED, time_ns=NOW)),
     case(R.SIZE_NOT_POSITIVE, "zero", order(size_lots=0)),
     case(R.SIZE_NOT_POSITIVE, "negative", order(size_lots=-1)),
@@ -250,7 +251,7 @@ CASES = [
         "withdrawal",
         RequestWithdrawal(withdrawal_id=1, account=5, asset=1, amount_units=101, time_ns=NOW),
     ),
-    case(R.INSUFFICIENT_MARGIN, "order", order(account=5, size_lots=11)),
+    case(R.INSUFFICIENT_MARGIN, "101 needed of 100", order(account=5, side=SELL, size_lots=10, price_ticks=101)),
     case(
         R.INSUFFICIENT_MARGIN,
         "withdrawal",
@@ -295,12 +296,11 @@ def test_the_check_that_refused_is_named(make_exchange: Callable[..., Exchange])
 @pytest.mark.parametrize(
     ("command", "prepare"),
     [
-        (order(size_lots=4, price_ticks=101), nothing),
         (order(size_lots=400, price_ticks=100), six_hundred),
         (order(price_ticks=150), nothing),
         (order(price_ticks=92, time_in_force=TimeInForce.IOC), three_orders),
         (order(account=5, size_lots=10, price_ticks=100), nothing),
-        (order(size_lots=5, price_ticks=101, time_in_force=TimeInForce.FOK), nothing),
+        (order(size_lots=4, price_ticks=101, time_in_force=TimeInForce.FOK), nothing),
         (order(post_only=True, price_ticks=100), nothing),
         (order(post_only=True), market_is(MarketState.POST_ONLY)),
         (order(account=1, side=SELL, price_ticks=70, size_lots=99, reduce_only=True), nothing),
@@ -330,6 +330,13 @@ def test_what_is_just_within_the_limits_comes_in(exchange: Exchange, command: Co
             nothing,
         ),
         (R.UNKNOWN_ACCOUNT, R.SIZE_NOT_POSITIVE, order(account=99, size_lots=0), nothing),
+        (R.UNKNOWN_ORDER, R.MARKET_STATE, CancelOrder(account=1, market=1, order_id=99, time_ns=NOW), settled),
+        (
+            R.MARKET_STATE,
+            R.LEVERAGE_TOO_HIGH,
+            SetPositionTerms(account=6, market=1, leverage=11, time_ns=NOW),
+            settled,
+        ),
         (R.CLIENT_ORDER_ID_REUSED, R.SIZE_NOT_POSITIVE, order(client_order_id=7, size_lots=0), client_order),
         (
             R.ID_REUSED,
@@ -433,14 +440,7 @@ def test_an_account_that_waits_for_its_liquidation_is_locked(waiting: Exchange, 
 
 
 def test_an_account_that_waits_may_still_reduce(waiting: Exchange) -> None:
-    waiting.apply(order(account=9, price_ticks=93, size_lots=5))
-    assert waiting.apply(order(account=4, side=SELL, price_ticks=93, size_lots=5, reduce_only=True)).fills
-
-
-@pytest.mark.xfail(reason="a cancel asks for the state of the market before it looks for the order")
-def test_a_cancel_in_a_settled_market_knows_no_order(exchange: Exchange) -> None:
-    settled(exchange)
-    assert exchange.apply(CancelOrder(account=1, market=1, order_id=99, time_ns=NOW)).rejected is R.UNKNOWN_ORDER
+    assert waiting.apply(order(account=4, side=SELL, price_ticks=93, size_lots=5, reduce_only=True)).rejected is None
 
 
 # The same order again.
@@ -489,14 +489,8 @@ def test_a_number_of_the_wrong_type_raises_and_changes_nothing(exchange: Exchang
         quotes(100.0),  # type: ignore[arg-type]
         quotes(100, source="1"),  # type: ignore[arg-type]
         IndexQuotes(quotes=(1,), time_ns=NOW),  # type: ignore[arg-type]
-        pytest.param(
-            IndexQuotes(quotes=None, time_ns=NOW),  # type: ignore[arg-type]
-            marks=pytest.mark.xfail(reason="quotes that are no tuple are iterated before they are refused"),
-        ),
-        pytest.param(
-            IndexQuotes(quotes=[], time_ns=NOW),  # type: ignore[arg-type]
-            marks=pytest.mark.xfail(reason="quotes that are no tuple are iterated before they are refused"),
-        ),
+        IndexQuotes(quotes=None, time_ns=NOW),  # type: ignore[arg-type]
+        IndexQuotes(quotes=[], time_ns=NOW),  # type: ignore[arg-type]
         "buy",
         None,
         Rejected(reason=R.NO_MARK),

@@ -262,7 +262,6 @@ def test_a_loss_of_an_isolated_position_stops_at_its_margin(desk: Desk) -> None:
     assert totals.costs_units + totals.ccp_units == 0
 
 
-@pytest.mark.xfail(reason="only reduce-only orders are bounded at the bankruptcy price of an isolated position")
 @pytest.mark.parametrize("as_maker", [False, True])
 def test_no_order_of_the_owner_can_make_an_isolated_position_owe(desk: Desk, as_maker: bool) -> None:
     """Long 10 at 100 with 100 of margin is bankrupt at 90; the mark has not moved."""
@@ -296,6 +295,20 @@ def test_positions_cross_off_the_book_at_one_price(desk: Desk) -> None:
     events = desk.clearing.cross_off_book(1, 90, closings, Cause.DELEVERAGING)
     assert (realized(events, 1), realized(events, 2)) == (-40, 40)
     assert (desk.position(1), desk.position(2)) == ((6, 600), (-6, -600))
+
+
+def test_rounding_off_the_book_leaves_nothing_over(make_tables: Make) -> None:
+    """At half a unit a lot, 1 and 1 are worth 50 each at 101, and 2 are worth 101. The house, last, holds nothing."""
+    desk = Desk(make_tables({"lot": "0.5"}), {1: 10_000, 2: 10_000, 3: 10_000}, mark=101)
+    desk.trade(1, 3, 1, 101)
+    desk.trade(2, 3, 1, 101)
+    changes = {1: -1, 2: -1, 3: 2, 0: 0}
+    closings = [
+        Closing(account=account, position_id=1 - bool(account), change_lots=c) for account, c in changes.items()
+    ]
+    desk.clearing.cross_off_book(1, 101, closings, Cause.SETTLEMENT)
+    totals = desk.clearing.totals(1)
+    assert totals.costs_units + totals.ccp_units == 0
 
 
 # Reduce-only.

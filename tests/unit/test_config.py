@@ -230,7 +230,7 @@ def test_the_digest_is_that_of_sorted_json_without_blanks():
         ),
         ("id = 7", 'id = "7"', "markets.XBTUSD.id: expected int, was str '7'"),
         ("id = 7", "id = true", "markets.XBTUSD.id: expected int, was bool True"),
-        ("id = 7", "id = 0", "markets.XBTUSD.id: expected a positive 64-bit int, was 0"),
+        ("id = 7", "id = 0", "markets.XBTUSD.id: expected a positive int below 2^32, was 0"),
         ("id = 7", "id = 3", "markets.ETHUSD.id: expected an id of its own, was 3, which markets.XBTUSD has"),
         ("id = 2", "id = 1", "assets.USDT.id: expected an id of its own, was 1, which assets.XBT has"),
         ('lot = "1"', 'lot = "1"\nmultiplier = "0"', "markets.XBTUSD.multiplier: expected a positive step, was '0'"),

@@ -199,7 +199,6 @@ def test_splitting_a_position_never_lowers_its_maintenance(
     assert together <= apart <= together + 2 * len(split.exposures)
 
 
-@pytest.mark.xfail(reason="the fee reserve on the entry basis looks at each id's own bracket")
 def test_splitting_a_position_never_lowers_its_fee_reserve(spec: MarketSpec) -> None:
     model, marks = model_of(spec, options=ENTRY_FEE_IN, taker_ppb=750_000), marks_of(172)
     together = model.need(pool_of(held(368, 63_296)), marks).maintenance_units
@@ -217,7 +216,6 @@ def test_splitting_a_cross_position_never_lowers_what_it_takes_to_open(
     assert apart >= model.need(pool_of(held(sign * whole, 0)), marks_of(price)).initial_units
 
 
-@pytest.mark.xfail(reason="the value of each id is rounded to nearest before the initial rate is applied")
 def test_lots_worth_less_than_a_unit_need_no_less_to_open_when_they_are_split(make_spec: Make) -> None:
     spec = make_spec({"brackets": [{"up_to": "1000", "initial": "100%", "maintenance": "100%"}], "lot": "0.01"})
     model, marks = model_of(spec), marks_of(50)  # a lot is worth half a unit
@@ -304,9 +302,7 @@ def check_order(exposure: Exposure, found: Thresholds) -> None:
         assert sign * found.bankruptcy_ticks <= sign * found.liquidation_ticks
 
 
-@pytest.mark.parametrize(
-    "mark", [105, pytest.param(900, marks=pytest.mark.xfail(reason="bankruptcy reserves the fee at the mark"))]
-)
+@pytest.mark.parametrize("mark", [105, 900])
 def test_law_7_liquidation_comes_first_with_the_closing_fee_in(make_spec: Make, mark: int) -> None:
     rates = {"up_to": "1000", "initial": "10%", "maintenance": "0.4%"}
     spec = make_spec({"tick": "0.01", "price_min": "0.01", "brackets": [rates]}, unit="0.01")
@@ -368,8 +364,16 @@ def test_the_closing_values_of_a_pool_share_its_equity_and_no_more(make_spec: Ma
         assert 0 <= left <= 2
 
 
-@pytest.mark.xfail(reason="the equal share counts isolated positions and ids that only have orders")
-@pytest.mark.parametrize("beside", [held(5, 500, position_id=1, isolated_units=9), held(0, 0, position_id=1)], ids=str)
+@pytest.mark.parametrize(
+    "beside",
+    [
+        held(5, 500, position_id=1, isolated_units=9),
+        pytest.param(
+            held(0, 0, position_id=1),
+        ),
+    ],
+    ids=["an isolated position", "an id that only has orders"],
+)
 def test_without_any_maintenance_the_whole_equity_may_be_lost(make_spec: Make, beside: Exposure) -> None:
     free = make_spec({"brackets": [{"up_to": "10000", "initial": "10%", "maintenance": "0"}]})
     worth = model_of(free).closing_value(pool_of(held(10, 1_000), beside, wallet=100), 1, 0, 10, marks_of(100))

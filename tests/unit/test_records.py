@@ -17,7 +17,7 @@ from perpkit.model.command import ApproveWithdrawal, Command, IndexQuotes, Place
 from perpkit.model.event import Event, IndexUpdated
 from perpkit.model.order import Side, TimeInForce
 from perpkit.model.price import Quote, SourceReading
-from perpkit.model.records import RECORD, pack, pack_all, unpack
+from perpkit.model.records import FORMAT, RECORD, pack, pack_all, unpack
 
 CLASSES = [*get_args(Command), *get_args(Event)]
 PARTS = {"quotes": Quote, "sources": SourceReading}
@@ -81,6 +81,25 @@ def test_a_record_is_64_bytes_and_its_parts_64_more_each() -> None:
     assert len(pack(IndexQuotes(quotes=(quote,) * 5))) == 6 * 64
 
 
+def test_a_record_is_kind_flags_market_and_seven_integers() -> None:
+    """Format 0: whoever changes this writes another number into `FORMAT`."""
+    order = PlaceOrder(
+        account=2,
+        market=3,
+        side=Side.SELL,
+        size_lots=4,
+        price_ticks=5,
+        time_in_force=TimeInForce.FOK,
+        post_only=True,
+        position_id=6,
+        client_order_id=7,
+        time_ns=8,
+    )
+    head = (1).to_bytes(2, "little") + (0b010111).to_bytes(2, "little") + (3).to_bytes(4, "little")
+    body = b"".join(number.to_bytes(8, "little", signed=True) for number in (8, 2, 4, 5, 6, 7, 0))
+    assert (FORMAT, pack(order)) == (0, head + body)
+
+
 def test_two_classes_never_share_a_kind() -> None:
     kinds = {RECORD.unpack_from(pack(smallest(each)))[0] for each in CLASSES}
     assert len(kinds) == len(CLASSES)
@@ -100,7 +119,7 @@ def smallest(record_class: type[Any]) -> Any:
 def test_data_that_ends_inside_a_frame_is_refused(value: Any, data: st.DataObject) -> None:
     packed = pack(value)
     cut = data.draw(st.integers(1, len(packed) - 1))
-    with pytest.raises(UnitsError, match="expected 64 bytes"):
+    with pytest.raises(UnitsError, match="record at byte"):
         list(unpack(packed[:cut]))
 
 

@@ -12,11 +12,11 @@ def state_digest(exchange: Exchange) -> str:
     The sequence and the clock are left out: a refused command moves them and changes nothing else.
 
     Example:
-        >>> from perpkit.engine.exchange import Exchange
         >>> from perpkit.engine.config import ExchangeConfig
-        >>> empty = Exchange.of({"assets": {}, "markets": {}})
-        >>> len(state_digest(empty))
-        64
+        >>> from perpkit.simulate.world import configuration
+        >>> config = ExchangeConfig.from_text(configuration("stepped"))
+        >>> state_digest(Exchange.of(config)) == state_digest(Exchange.of(config))
+        True
     """
     state = json.loads(exchange.dump())
     del state["sequence"], state["clock_ns"]

@@ -226,8 +226,8 @@ def _syntax(error: Exception, text: str) -> str:
 def _by_id(kind: str, tables: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     owners: dict[int, str] = {}
     for name, table in tables.items():
-        if not 0 < table.id < 1 << 63:
-            raise ConfigError(f"{kind}.{name}.id: expected a positive 64-bit int, was {table.id}")
+        if not 0 < table.id < 1 << 32:
+            raise ConfigError(f"{kind}.{name}.id: expected a positive int below 2^32, was {table.id}")
         if table.id in owners:
             taken = f"{table.id}, which {kind}.{owners[table.id]} has"
             raise ConfigError(f"{kind}.{name}.id: expected an id of its own, was {taken}")

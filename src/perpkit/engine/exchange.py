@@ -113,7 +113,8 @@ class Exchange(Edge):
             Integers only: ticks, lots, accounting units, nanoseconds; `perpkit.engine.edge` reads text.
 
         Rejects:
-            As a single `Rejected` event, which changes nothing: see `RejectReason` for the order.
+            As a `Rejected` event; the command itself changed nothing. Liquidations that an earlier command left
+            may go before it. See `RejectReason` for the order.
 
         Raises:
             UnitsError: a field is of the wrong type or out of range; nothing was changed.
@@ -153,7 +154,7 @@ class Exchange(Edge):
         if core.queue and refused is None:
             # What an earlier command left goes first, so that order flow cannot starve it.
             core.clock_ns = command.time_ns
-            done = waterfall.liquidate(core, div_floor(limits.work_max * limits.work_share_percent, 100))
+            done = waterfall.liquidate(core, max(1, div_floor(limits.work_max * limits.work_share_percent, 100)))
         answer = refused or intake.effect(core, command)
         if answer:
             core.events.append(answer)

@@ -30,6 +30,7 @@ from perpkit.model.records import pack
 from perpkit.model.reject import RejectReason
 
 INTEGER_BOUND = 1 << 62
+FINAL_STATES = (MarketState.SETTLING, MarketState.SETTLED)
 
 _FIELDS: dict[type[Any], list[tuple[str, type[Any]]]] = {
     # What exact type each field must have; quotes are checked one by one.
@@ -52,8 +53,10 @@ def check_types(command: Command) -> None:
         raise UnitsError(f"command: expected a command of perpkit.model.command, was {command!r}")
     _check_fields(command)
     if isinstance(command, IndexQuotes):
+        if type(command.quotes) is not tuple:
+            raise UnitsError(f"IndexQuotes.quotes: expected a tuple, was {type(command.quotes).__name__}")
         for quote in command.quotes:
-            if not isinstance(quote, Quote):
+            if type(quote) is not Quote:
                 raise UnitsError(f"quotes: expected Quote, was {quote!r}")
             _check_fields(quote)
 
@@ -108,7 +111,7 @@ def effect(core: Core, command: Command) -> Rejected | Duplicate | None:
         case CancelOrder():
             return _cancel(core, command)
         case SetPositionTerms():
-            return _take(core, core.parts.clearing.set_position_terms(command))
+            return _set_terms(core, command)
         case DepositObserved():
             return transfers.deposit(core, command)
         case CapitalObserved():
@@ -154,15 +157,18 @@ def _remember(core: Core, command: PlaceOrder, content: bytes) -> None:
 
 
 def _cancel(core: Core, command: CancelOrder) -> Rejected | None:
-    if not core.market_states[command.market].accepts_cancels:
-        return Rejected(reason=RejectReason.MARKET_STATE)
     return _take(core, core.parts.clearing.cancel(command, CancelReason.REQUESTED))
+
+
+def _set_terms(core: Core, command: SetPositionTerms) -> Rejected | None:
+    if core.market_states[command.market] in FINAL_STATES:
+        return Rejected(reason=RejectReason.MARKET_STATE)
+    return _take(core, core.parts.clearing.set_position_terms(command))
 
 
 def _set_market_state(core: Core, command: SetMarketState) -> Rejected | None:
     """An operator may not undo a settlement, nor start one: that is the last resort's."""
-    final = (MarketState.SETTLING, MarketState.SETTLED)
-    if core.market_states[command.market] in final or command.state in final:
+    if core.market_states[command.market] in FINAL_STATES or command.state in FINAL_STATES:
         return Rejected(reason=RejectReason.MARKET_STATE)
     core.market_states[command.market] = command.state
     core.events.append(MarketStateChanged(market=command.market, state=command.state))

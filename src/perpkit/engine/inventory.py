@@ -254,6 +254,8 @@ def _socialize(core: Core, market: MarketId, profits: Balances | None) -> None:
     ccp = of_market(Chart.CCP, asset, market)
     for account, cut in zip(bases, apportion(min(unpaid, total), list(bases.values())), strict=True):
         if cut:
+            # Equity counts funding that is due: booked, it is cash.
+            core.events += clearing.settle_funding((account, asset, 0, 0))
             core.post(Posting(wallet(account, asset), ccp, cut))
             core.events.append(LossSocialized(market=market, account=account, asset=asset, amount_units=cut))
 

@@ -125,7 +125,8 @@ def _take(core: Core, case: Case, step: Step) -> Sequence[Event]:
         return clearing.close_on_book(
             account, step.market, step.position_id, step.size_lots, step.limit_ticks, 0, Cause.LIQUIDATION
         )
-    if step.price_ticks != bound:
+    # What holds nothing has no price; it is taken over for what it owes.
+    if exposure.size_lots and step.price_ticks != bound:
         raise PluginError(f"liquidation: expected a take-over at the bankruptcy price {bound}, was {step}")
     return _take_over(core, case, exposure, step)
 

@@ -94,7 +94,7 @@ class OrderCancelled:
 
 @attrs.frozen(kw_only=True)
 class Filled:
-    """One side of a trade. The taker's stands first, then the makers' in the order they were met.
+    """One side of a trade: the taker's, directly followed by the maker's, in the order makers were met.
 
     `size_lots` is signed: positive bought. `fee_units` is what was paid, negative for a rebate.
     """

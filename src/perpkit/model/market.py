@@ -1,6 +1,6 @@
 """One perpetual contract and its rules, and the one signed formula that values every kind of it."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 
@@ -44,11 +44,6 @@ class MarketState(IntEnum):
     def accepts_orders(self) -> bool:
         """Whether any new order may come in."""
         return self in (MarketState.OPEN, MarketState.POST_ONLY)
-
-    @property
-    def accepts_cancels(self) -> bool:
-        """Whether an owner may take an order out."""
-        return self is not MarketState.SETTLED
 
     @property
     def runs(self) -> bool:
@@ -142,17 +137,25 @@ class MarketSpec:
             return size_lots * div_half_even(numerator, denominator)
         return div_half_even(size_lots * numerator, denominator)
 
-    def lots_within(self, limit_units: Units, price_ticks: Ticks) -> Lots:
-        """Return the greatest size whose |value| at a price is at most `limit_units`.
+    def requirement_base(self, size_lots: Lots, price_ticks: Ticks) -> Units:
+        """Return the |value| that margin requirements are taken of.
 
         Rounds:
-            Down.
+            Up, so that the parts of a split position never count for less than the whole.
         """
         numerator, denominator = self.ratio(price_ticks)
-        lots = div_floor(limit_units * denominator, abs(numerator)) + 1
-        while lots > 0 and abs(self.value(lots, price_ticks)) > limit_units:
-            lots -= 1
-        return lots
+        if self.value_rounding is ValueRounding.UNIT:
+            return abs(size_lots * div_half_even(numerator, denominator))
+        return div_ceil(abs(size_lots * numerator), denominator)
+
+    def lots_within(self, limit_units: Units, price_ticks: Ticks) -> Lots:
+        """Return the greatest size, up to the open interest limit, whose |value| at a price is at most a limit.
+
+        Cost:
+            O(log of the open interest limit).
+        """
+        sizes = range(self.open_interest_max_lots + 1)
+        return bisect_right(sizes, limit_units, key=lambda lots: abs(self.value(lots, price_ticks))) - 1
 
     def last_price(self, size_lots: Lots, holds: Callable[[Ticks], bool]) -> Ticks | None:
         """Return the last listed price, going toward loss, at which `holds` is still true.

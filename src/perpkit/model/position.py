@@ -51,8 +51,12 @@ class Exposure:
 
 
 def held_units(market: MarketSpec, exposure: Exposure, price_ticks: Ticks) -> Units:
-    """Return the |value| of a position at a price."""
-    return abs(market.value(exposure.size_lots, price_ticks))
+    """Return the |value| of a position at a price, as requirements count it.
+
+    Rounds:
+        Up.
+    """
+    return market.requirement_base(exposure.size_lots, price_ticks)
 
 
 def worst_units(market: MarketSpec, exposure: Exposure, price_ticks: Ticks) -> Units:

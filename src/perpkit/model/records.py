@@ -71,6 +71,9 @@ _EVENTS: dict[type[Any], int] = {
 }
 _PARTS: dict[type[Any], int] = {Quote: 201, SourceReading: 202}
 
+_PART_OF = {"quotes": _PARTS[Quote], "sources": _PARTS[SourceReading]}
+_PART_KINDS = frozenset(_PARTS.values())
+
 _Decoder: TypeAlias = Callable[[int], Any]
 _FLAGS: dict[str, tuple[int, int, _Decoder]] = {
     # field: (shift, width in bits, decoder). A field stands here or among the seven integers, by its name alone.
@@ -105,6 +108,7 @@ class _Layout:
     slots: tuple[tuple[str, _Decoder], ...]
     has_market: bool
     parts: str | None
+    part_kind: int
 
     @classmethod
     def of(cls, record_class: type[Any], kind: int) -> "_Layout":
@@ -118,7 +122,7 @@ class _Layout:
         slots = tuple((name, _ENUMS.get((record_class, name), int)) for name in plain)
         if len(slots) + (parts is not None) > 7:
             raise AssertionError(f"{record_class.__name__} does not fit a record: {plain}")
-        return cls(record_class, kind, flags, slots, "market" in names, parts)
+        return cls(record_class, kind, flags, slots, "market" in names, parts, _PART_OF.get(parts or "", 0))
 
     def pack(self, value: Any) -> bytes:
         flags = 0
@@ -177,24 +181,36 @@ def unpack(data: Buffer) -> Iterator[Any]:
     """
     view, at = memoryview(data), 0
     while at < len(view):
-        value, at = _read(view, at)
-        yield value
+        layout, flags, market, integers = _read(view, at)
+        start, at = at, at + RECORD.size
+        parts = []
+        if layout.part_kind:
+            count = integers[len(layout.slots)]
+            if not 0 <= count * RECORD.size <= len(view) - at:
+                raise UnitsError(f"record at byte {start}: expected as many parts as records follow, was {count}")
+            for _ in range(count):
+                parts.append(_build(at, *_read(view, at, layout.part_kind)))
+                at += RECORD.size
+        yield _build(start, layout, flags, market, integers, tuple(parts))
 
 
-def _read(view: memoryview, at: int) -> tuple[Any, int]:
+def _read(view: memoryview, at: int, part_kind: int = 0) -> tuple[_Layout, int, int, tuple[int, ...]]:
+    """Return the layout, flags, market and integers of one record: a head, or a part of the kind that is due."""
     if at + RECORD.size > len(view):
         raise UnitsError(f"record at byte {at}: expected {RECORD.size} bytes, was {len(view) - at}")
     kind, flags, market, *integers = RECORD.unpack_from(view, at)
     layout = _BY_KIND.get(kind)
-    if layout is None:
-        raise UnitsError(f"record at byte {at}: expected a known kind, was {kind}")
-    start, at = at, at + RECORD.size
-    parts = []
-    if layout.parts:
-        for _ in range(integers[len(layout.slots)]):
-            part, at = _read(view, at)
-            parts.append(part)
+    if layout is None or (kind != part_kind if part_kind else kind in _PART_KINDS):
+        raise UnitsError(
+            f"record at byte {at}: expected {'kind ' + str(part_kind) if part_kind else 'a known kind'}, was {kind}"
+        )
+    return layout, flags, market, tuple(integers)
+
+
+def _build(
+    at: int, layout: _Layout, flags: int, market: int, integers: tuple[int, ...], parts: tuple[Any, ...] = ()
+) -> Any:
     try:
-        return layout.build(flags, market, tuple(integers), tuple(parts)), at
+        return layout.build(flags, market, integers, parts)
     except ValueError as error:
-        raise UnitsError(f"record at byte {start}: {error}") from None
+        raise UnitsError(f"record at byte {at}: {error}") from None

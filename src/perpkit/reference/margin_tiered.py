@@ -110,8 +110,9 @@ class TieredMargin:
             spec, price = self._markets[market], marks[market].price_ticks
             initial += self._market_initial(spec, exposures, price)
             required = self._market_maintenance(spec, exposures, price)
+            costs = sum(abs(exposure.cost_units) for exposure in exposures)
             for exposure in exposures:
-                slot = self._slot(spec, exposure, price, required)
+                slot = self._slot(spec, exposure, price, required, costs)
                 slots.append(slot)
                 if slot.equity_units is None:
                     equity += _profit(spec, exposure, price)
@@ -139,14 +140,14 @@ class TieredMargin:
             return slot.equity_units >= slot.maintenance_units
 
         # Cross positions of one market move together, so the side that loses is the side of their sum.
-        moving = exposure.size_lots
-        if exposure.isolated_units is None:
-            moving = sum(e.size_lots for e in pool.exposures if e.market == market and e.isolated_units is None)
-        worth = self.closing_value(pool, market, position_id, exposure.size_lots, marks)
+        size = exposure.size_lots
+        moving = size if exposure.isolated_units is not None else _cross_lots(pool, market)
+        worth = self._worth(pool, exposure, size, marks)
+        costs = _market_costs(pool, market)
         return Thresholds(
             liquidation_ticks=spec.last_price(moving, healthy) if moving else None,
             bankruptcy_ticks=spec.last_price(
-                exposure.size_lots, lambda price: spec.value(exposure.size_lots, price) >= worth
+                size, lambda price: spec.value(size, price) - self._closing_fee(spec, exposure, price, costs) >= worth
             ),
         )
 
@@ -159,25 +160,30 @@ class TieredMargin:
             dYdX v4, bankruptcy price in quote quantums: -ΔNNV - TNC·|ΔMMR|/TMMR.
         """
         spec, exposure = self._markets[market], _find(pool, market, position_id)
-        price = marks[market].price_ticks
+        fee = self._closing_fee(spec, exposure, marks[market].price_ticks, _market_costs(pool, market))
+        part = div_ceil(fee * abs(size_lots), abs(exposure.size_lots))
+        return self._worth(pool, exposure, size_lots, marks) + part
+
+    def _worth(self, pool: Pool, exposure: Exposure, size_lots: Lots, marks: Mapping[MarketId, Mark]) -> Units:
+        """Value at the mark less the share of equity of a part of a position, the closing fee not looked at."""
+        spec, price = self._markets[exposure.market], marks[exposure.market].price_ticks
         need = self.need(pool, marks)
-        slot = next(s for s in need.slots if (s.market, s.position_id) == (market, position_id))
+        slot = next(s for s in need.slots if (s.market, s.position_id) == (exposure.market, exposure.position_id))
         if slot.equity_units is not None:
             equity, weight, weights = slot.equity_units, 1, 1
         else:
-            cross = [s for s in need.slots if s.equity_units is None]
-            equity, weight, weights = need.equity_units, slot.maintenance_units, sum(s.maintenance_units for s in cross)
-        # The fee reserve is not there for losses; and without any maintenance need the share is equal.
-        equity -= self._closing_fee(spec, exposure, price)
-        if weights == 0:
-            weight, weights = 1, len(need.slots)
+            cross = [s.maintenance_units for s in need.slots if s.equity_units is None]
+            equity, weight, weights = need.equity_units, slot.maintenance_units, sum(cross)
+            if weights == 0:
+                # Without any maintenance need the share is equal.
+                weight, weights = 1, sum(e.size_lots != 0 and e.isolated_units is None for e in pool.exposures)
         share = div_floor(equity * weight * abs(size_lots), weights * abs(exposure.size_lots))
         return spec.value(size_lots, price) - share
 
     def opening_margin(self, exposure: Exposure, opening_units: Units, marks: Mapping[MarketId, Mark], /) -> Units:
         """Return the order's part of the initial need, at least what the chosen leverage asks."""
         spec = self._markets[exposure.market]
-        held = abs(spec.value(exposure.gross_lots, marks[exposure.market].price_ticks))
+        held = spec.requirement_base(exposure.gross_lots, marks[exposure.market].price_ticks)
         margin = self._initial_share(spec, exposure, opening_units, held + opening_units)
         return margin + self._fee_on(spec, opening_units, margin)
 
@@ -203,10 +209,12 @@ class TieredMargin:
         if self._entry_basis:
             basis = sum(abs(exposure.cost_units) for exposure in exposures)
         else:
-            basis = abs(spec.value(exposures[0].gross_lots, price))
+            basis = spec.requirement_base(exposures[0].gross_lots, price)
         return self._maintenance[spec.id].requirement(basis)
 
-    def _slot(self, spec: MarketSpec, exposure: Exposure, price: Ticks, required: Units) -> SlotNeed:
+    def _slot(
+        self, spec: MarketSpec, exposure: Exposure, price: Ticks, required: Units, costs_units: Units
+    ) -> SlotNeed:
         maintenance = div_ceil(required * abs(exposure.size_lots), max(exposure.gross_lots, 1))
         equity = None
         if exposure.isolated_units is not None:
@@ -214,17 +222,18 @@ class TieredMargin:
         return SlotNeed(
             market=exposure.market,
             position_id=exposure.position_id,
-            maintenance_units=maintenance + self._closing_fee(spec, exposure, price),
+            maintenance_units=maintenance + self._closing_fee(spec, exposure, price, costs_units),
             equity_units=equity,
         )
 
-    def _closing_fee(self, spec: MarketSpec, exposure: Exposure, price: Ticks) -> Units:
+    def _closing_fee(self, spec: MarketSpec, exposure: Exposure, price: Ticks, costs_units: Units) -> Units:
+        """What is reserved for the closing fee; `costs_units` is the account's gross cost in the market."""
         if not self._closing_fee_ppb[spec.id]:
             return 0
         if not self._entry_basis:
             return self._fee_on(spec, held_units(spec, exposure, price), 0)
         cost = abs(exposure.cost_units)
-        return self._fee_on(spec, cost, self._initial_share(spec, exposure, cost, cost))
+        return self._fee_on(spec, cost, self._initial_share(spec, exposure, cost, costs_units))
 
     def _fee_on(self, spec: MarketSpec, value_units: Units, initial_units: Units) -> Units:
         # On the entry basis the reserve is for the fee at the bankruptcy value, as BitMEX's position comm was.
@@ -240,3 +249,11 @@ def _profit(spec: MarketSpec, exposure: Exposure, price: Ticks) -> Units:
 
 def _find(pool: Pool, market: MarketId, position_id: PositionId) -> Exposure:
     return next(e for e in pool.exposures if (e.market, e.position_id) == (market, position_id))
+
+
+def _cross_lots(pool: Pool, market: MarketId) -> Lots:
+    return sum(e.size_lots for e in pool.exposures if e.market == market and e.isolated_units is None)
+
+
+def _market_costs(pool: Pool, market: MarketId) -> Units:
+    return sum(abs(e.cost_units) for e in pool.exposures if e.market == market)

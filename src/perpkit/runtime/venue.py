@@ -23,7 +23,8 @@ class Venue:
         >>> from perpkit.engine.compose import build_custody
         >>> from perpkit.engine.config import ExchangeConfig
         >>> from perpkit.plugin import Registry
-        >>> config = ExchangeConfig.from_dict({"assets": {}, "markets": {}})
+        >>> from perpkit.simulate.world import configuration
+        >>> config = ExchangeConfig.from_text(configuration("stepped"))
         >>> venue = Venue(Exchange.of(config), build_custody(config, Registry.builtin()), clock=lambda: 1)
         >>> venue.poll()
         []

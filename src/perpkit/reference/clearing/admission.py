@@ -11,7 +11,7 @@ from perpkit.model.position import worst_units
 from perpkit.model.reject import RejectReason
 from perpkit.reference.clearing.state import OpenOrder, Slot, State
 from perpkit.reference.clearing.views import pool
-from perpkit.units import SCALE, Lots, Ticks, div_ceil
+from perpkit.units import SCALE, Lots, div_ceil
 
 
 @attrs.frozen(kw_only=True)
@@ -46,11 +46,10 @@ def admit(
     refused = _refuse_checks(state, order)
     if refused:
         return refused
-    if command.reduce_only:
-        reduced = _reduce(state, order, command.is_market)
-        if isinstance(reduced, Rejected):
-            return reduced
-        order = reduced
+    bounded = _bound(state, _cut(state, order), command.is_market)
+    if isinstance(bounded, Rejected):
+        return bounded
+    order = bounded
     plan = state.context.books[order.market].plan(order)
     if command.post_only and plan.matches:
         return Rejected(reason=RejectReason.WOULD_CROSS)
@@ -117,31 +116,41 @@ def _refuse_checks(state: State, order: Order) -> Rejected | None:
     return None
 
 
-def _reduce(state: State, order: Order, is_market: bool) -> Order | Rejected:
-    """Cut a reduce-only order to what there is to reduce, and bound it at the position's bankruptcy price.
-
-    A market order is tightened to that price; a limit beyond it is refused: nobody else pays for a voluntary close.
-    """
+def _cut(state: State, order: Order) -> Order:
+    """Cut a reduce-only order to what there is to reduce, possibly nothing."""
+    if not order.reduce_only:
+        return order
     slot = (order.market, order.position_id)
     size = state.peek(order.account, slot).size_lots
-    room = abs(size)
+    room = abs(size) if order.side * size < 0 else 0
     if order.time_in_force is TimeInForce.GTC:
         room -= _resting_closes(state, order, slot)
-    if order.side * size >= 0 or room <= 0:
+    return attrs.evolve(order, size_lots=max(0, min(order.size_lots, room)))
+
+
+def _bound(state: State, order: Order, is_market: bool) -> Order | Rejected:
+    """Bound a close at its position's bankruptcy price: nobody else pays for a voluntary close.
+
+    Plain orders of a cross pool need no bound, since they set their loss against the mark aside. A market order is
+    tightened to the bankruptcy price; a limit beyond it is refused.
+    """
+    slot = (order.market, order.position_id)
+    position = state.peek(order.account, slot)
+    if order.reduce_only and order.size_lots == 0:
         return Rejected(reason=RejectReason.NOTHING_TO_REDUCE)
+    reduces = order.side * position.size_lots < 0
+    if not reduces or not (order.reduce_only or position.terms.isolated):
+        return order
     market, margin = state.market(order.market), state.context.margin
-    lots = min(order.size_lots, room)
-    closing = lots if size > 0 else -lots
+    closing = -order.side * min(order.size_lots, abs(position.size_lots))
     whole = pool(state, order.account, market.settlement)
     least = margin.closing_value(whole, order.market, order.position_id, closing, state.marks)
-    price: Ticks | None = order.price_ticks
-    if market.value(closing, order.price_ticks) < least:
-        price = None
-        if is_market:
-            price = market.last_price(closing, lambda ticks: market.value(closing, ticks) >= least)
+    if market.value(closing, order.price_ticks) >= least:
+        return order
+    price = market.last_price(closing, lambda ticks: market.value(closing, ticks) >= least) if is_market else None
     if price is None:
         return Rejected(reason=RejectReason.PAST_BANKRUPTCY)
-    return attrs.evolve(order, size_lots=lots, price_ticks=price)
+    return attrs.evolve(order, price_ticks=price)
 
 
 def _resting_closes(state: State, order: Order, slot: Slot) -> Lots:

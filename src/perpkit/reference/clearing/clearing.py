@@ -176,15 +176,16 @@ class ReferenceClearing:
         """Change positions at one price.
 
         Rounds:
-            Each value half to even; the last closing takes what the others' rounding left, so that costs sum to zero.
+            Each value half to even; the last that changes takes what the others' rounding left: costs sum to zero.
         """
         state, spec = self._state, self._state.market(market)
         if sum(closing.change_lots for closing in closings):
             raise InvariantError(f"law 2: expected changes that sum to zero, was {closings}")
         left = 0
+        last = max((index for index, closing in enumerate(closings) if closing.change_lots), default=None)
         for index, closing in enumerate(closings):
             slot = (market, closing.position_id)
-            value = spec.value(closing.change_lots, price_ticks) if index < len(closings) - 1 else left
+            value = left if index == last else spec.value(closing.change_lots, price_ticks)
             left -= value
             before = state.peek(closing.account, slot).size_lots
             realized = settlement.change_position(state, closing.account, slot, closing.change_lots, value, price_ticks)
@@ -230,8 +231,9 @@ class ReferenceClearing:
         """Book funding on one isolated position, or on all cross positions of a pool."""
         account, asset, market, position_id = pool
         for slot in self._state.slots_in(account, asset):
-            isolated = self._state.peek(account, slot).terms.isolated
-            if slot == (market, position_id) or (not market and not isolated):
+            position = self._state.peek(account, slot)
+            chosen = slot == (market, position_id) or (not market and not position.terms.isolated)
+            if chosen and position.is_open:
                 settlement.settle_funding(self._state, account, slot)
         return self._told()
 
