@@ -11,10 +11,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from perpkit.engine.config import ExchangeConfig
 from perpkit.engine.exchange import Exchange
 from perpkit.model.market import MarketSpec
+
+# A busy machine is no defect: the time of one example says nothing.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 BRACKETS = [
     {"up_to": "10000", "initial": "10%", "maintenance": "5%"},

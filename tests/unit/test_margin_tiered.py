@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perpkit.errors import ConfigError
@@ -280,6 +280,7 @@ def in_slot(need: Need) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("options", [TieredOptions(), ENTRY, ENTRY_FEE_IN], ids=str)
+@settings(max_examples=50)
 @given(drawn=isolated_positions())
 def test_law_7_the_thresholds_are_the_last_prices_that_hold(
     make_spec: Make, options: TieredOptions, drawn: tuple[str, Exposure, int]
@@ -368,9 +369,7 @@ def test_the_closing_values_of_a_pool_share_its_equity_and_no_more(make_spec: Ma
     "beside",
     [
         held(5, 500, position_id=1, isolated_units=9),
-        pytest.param(
-            held(0, 0, position_id=1),
-        ),
+        held(0, 0, position_id=1),
     ],
     ids=["an isolated position", "an id that only has orders"],
 )

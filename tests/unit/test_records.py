@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perpkit.errors import UnitsError
@@ -56,6 +56,7 @@ def test_every_class_of_the_two_modules_is_a_command_or_an_event() -> None:
 
 
 @pytest.mark.parametrize("record_class", CLASSES, ids=lambda each: each.__name__)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_a_record_comes_back_as_it_went_in(record_class: type[Any], data: st.DataObject) -> None:
     value = data.draw(values(record_class))
