@@ -30,7 +30,6 @@ def test_two_accounts_of_one_owner_take_out_no_more_than_they_put_in(make_exchan
     assert sum(exchange.clearing.need(account, 1).equity_units for account in (1, 2)) <= 2_000
 
 
-@pytest.mark.xfail(reason="a close is bounded when it comes in; funding moves the bankruptcy price afterwards")
 def test_an_order_that_rests_cannot_outlive_the_margin_that_bounded_it(make_exchange: Make) -> None:
     """Long 10 at 100 with 100 may sell at 90. Then 10 of funding are due, and 91 is all that its margin bears."""
     hourly = {"rule": "FREQ=HOURLY;BYMINUTE=0;BYSECOND=0", "impact_notional_units": 10**6}

@@ -15,7 +15,7 @@ from perpkit.engine.edge import Edge
 from perpkit.engine.snapshot import restore, save
 from perpkit.errors import HaltedError
 from perpkit.model.command import Command, IndexQuotes
-from perpkit.model.event import Event, Filled, Rejected
+from perpkit.model.event import Event, Filled, Rejected, WithdrawalReleased
 from perpkit.model.ids import MarketId
 from perpkit.model.market import MarketState
 from perpkit.model.position import PoolKey
@@ -105,6 +105,25 @@ class Exchange(Edge):
     def market_states(self) -> Mapping[MarketId, MarketState]:
         """What each market accepts now."""
         return dict(self._core.market_states)
+
+    @property
+    def halted(self) -> bool:
+        """Whether a fault made the exchange stop for good."""
+        return self._fault is not None
+
+    def outstanding(self) -> tuple[WithdrawalReleased, ...]:
+        """Return the withdrawals that were released and that custody has not yet seen leave."""
+        return tuple(
+            WithdrawalReleased(
+                withdrawal_id=withdrawal_id,
+                account=held.account,
+                asset=held.asset,
+                amount_units=held.amount_units,
+                destination=held.destination,
+            )
+            for withdrawal_id, held in sorted(self._core.withdrawals.items())
+            if held.released
+        )
 
     def apply(self, command: Command) -> Outcome:
         """Apply one command: the whole interface of an exchange. Everything else builds commands.

@@ -14,7 +14,7 @@ from perpkit.model.event import (
     MarketStateChanged,
     PositionChanged,
 )
-from perpkit.model.ids import HOUSE, AccountId, AssetId, MarketId
+from perpkit.model.ids import HOUSE, AccountId, MarketId
 from perpkit.model.ledger import Chart, Posting, insurance, of_market, wallet
 from perpkit.model.market import MarketState
 from perpkit.model.order import Side
@@ -28,12 +28,10 @@ def work_inventory(core: Core) -> int:
     """Bring every inventory within what its fund may pay; return the work done. Nothing to do when there is none."""
     if not core.has_inventory:
         return 0
-    done, left = 0, False
-    for asset in sorted(core.config.assets):
-        for exposure in core.parts.clearing.pool(HOUSE, asset).exposures:
-            done += _work_one(core, asset, exposure)
-        left = left or bool(core.parts.clearing.pool(HOUSE, asset).exposures)
-    core.has_inventory = left
+    done = 0
+    for market in sorted(core.config.markets):
+        done += _work_market(core, market)
+    core.has_inventory = any(core.parts.clearing.pool(HOUSE, asset).exposures for asset in core.config.assets)
     return done
 
 
@@ -51,59 +49,64 @@ def take_over_price(core: Core, exposure: Exposure) -> Ticks:
     return price
 
 
-def _work_one(core: Core, asset: AssetId, exposure: Exposure) -> int:
-    market, done = exposure.market, 0
-    state = core.market_states[market]
-    if state.runs and exposure.size_lots:
-        events = core.parts.clearing.close_on_book(
-            HOUSE, market, exposure.position_id, abs(exposure.size_lots), take_over_price(core, exposure), 0,
-            Cause.INVENTORY,
-        )  # fmt: skip
-        # A house order that finds nobody is no news.
-        if any(isinstance(event, PositionChanged) for event in events):
-            core.events += events
-            done += work_in(list(events))
-    _sweep(core, asset, market)
-    unpaid = _draw_unpaid(core, exposure)
-    rest = _inventory(core, asset, exposure)
+def held(core: Core, market: MarketId) -> Sequence[Exposure]:
+    """Return the house's long and short inventory of a market."""
+    pool = core.parts.clearing.pool(HOUSE, core.config.markets[market].settlement)
+    return [exposure for exposure in pool.exposures if exposure.market == market]
+
+
+def _work_market(core: Core, market: MarketId) -> int:
+    """Sell what the book takes, settle what that realised, and cover or place what is left."""
+    if not held(core, market):
+        _reserve(core, market)
+        return 0
+    done = 0
+    runs = core.market_states[market].runs
     frozen = core.parts.clearing.marks()[market].state is PriceState.FROZEN
-    if rest is not None and rest.size_lots and state.runs and not frozen:
-        done += _back_or_deleverage(core, asset, rest)
-        unpaid = _draw_unpaid(core, exposure)
-    if unpaid and state is not MarketState.SETTLED and not frozen:
-        settle(core, market)
-    _reserve(core, asset, market)
+    if runs:
+        for exposure in held(core, market):
+            done += _close_on_book(core, exposure)
+    unpaid = _settle_realized(core, market)
+    if runs and not frozen:
+        for exposure in held(core, market):
+            done += _deleverage_excess(core, exposure)
+        unpaid = _settle_realized(core, market)
+        if unpaid or _missing(core, market) > 0:
+            settle(core, market)
+    _reserve(core, market)
     return done
 
 
-def _inventory(core: Core, asset: AssetId, like: Exposure) -> Exposure | None:
-    """Read an inventory position again."""
-    key = (like.market, like.position_id)
-    pool = core.parts.clearing.pool(HOUSE, asset)
-    return next((e for e in pool.exposures if (e.market, e.position_id) == key), None)
+def _close_on_book(core: Core, exposure: Exposure) -> int:
+    """Send what is held at its take-over price or better."""
+    if not exposure.size_lots:
+        return 0
+    price = take_over_price(core, exposure)
+    events = core.parts.clearing.close_on_book(
+        HOUSE, exposure.market, exposure.position_id, abs(exposure.size_lots), price, 0, Cause.INVENTORY
+    )
+    # A house order that finds nobody is no news.
+    if not any(isinstance(event, PositionChanged) for event in events):
+        return 0
+    core.events += events
+    return work_in(list(events))
 
 
-def _sweep(core: Core, asset: AssetId, market: MarketId) -> None:
-    """Give what inventory realised, and fees and margins that came with it, to the fund."""
+def _settle_realized(core: Core, market: MarketId) -> Units:
+    """Give the fund what inventory gained, let it pay what inventory owes; return what it may not pay."""
+    asset = core.config.markets[market].settlement
     purse = of_market(Chart.INVENTORY, asset, market)
     if amount := core.parts.clearing.balance(purse):
         core.to_fund(purse, core.loss(market, amount, Cause.INVENTORY))
-
-
-def _draw_unpaid(core: Core, like: Exposure) -> Units:
-    """Let the fund pay what inventory realised and could not pay; return what it could not pay either."""
-    asset = core.config.markets[like.market].settlement
-    inventory = _inventory(core, asset, like)
-    if inventory is None or not inventory.unpaid_units:
-        return 0
-    loss = core.loss(like.market, inventory.unpaid_units, Cause.INVENTORY)
-    ccp = of_market(Chart.CCP, asset, like.market)
-    paid = 0
-    for move in core.parts.insurance.draw(loss, core.fund_balances(asset)):
-        core.post(Posting(insurance(move.fund, asset), ccp, move.amount_units))
-        core.note_fund(move.fund, loss, -move.amount_units)
-        paid += move.amount_units
-    return loss.amount_units - paid
+    owed = sum(exposure.unpaid_units for exposure in held(core, market))
+    # What stands behind the markets before this one is not for spending.
+    drawn = min(owed, max(0, _payable(core, market, owed)))
+    if drawn:
+        loss = core.loss(market, drawn, Cause.INVENTORY)
+        for move in core.parts.insurance.draw(loss, core.fund_balances(asset)):
+            core.post(Posting(insurance(move.fund, asset), of_market(Chart.CCP, asset, market), move.amount_units))
+            core.note_fund(move.fund, loss, -move.amount_units)
+    return sum(exposure.unpaid_units for exposure in held(core, market))
 
 
 def unrealized(core: Core, exposure: Exposure) -> Units:
@@ -113,38 +116,33 @@ def unrealized(core: Core, exposure: Exposure) -> Units:
     return worth - exposure.cost_units - exposure.unpaid_units - exposure.funding_due_units
 
 
-def market_loss(core: Core, asset: AssetId, market: MarketId) -> Units:
+def market_loss(core: Core, market: MarketId) -> Units:
     """Return what the house's inventory in a market would lose at the mark, long and short taken together."""
-    held = core.parts.clearing.pool(HOUSE, asset).exposures
-    return max(0, -sum(unrealized(core, each) for each in held if each.market == market))
+    return max(0, -sum(unrealized(core, exposure) for exposure in held(core, market)))
 
 
-def _back_or_deleverage(core: Core, asset: AssetId, exposure: Exposure) -> int:
-    """Deleverage what of the inventory's loss the fund may not pay, then settle the market if that does not do."""
-    market, own = exposure.market, -unrealized(core, exposure)
-    missing = _missing(core, asset, market)
-    if missing <= 0 or own <= 0:
+def _payable(core: Core, market: MarketId, amount_units: Units) -> Units:
+    """Return what the fund may pay of an amount after what stands behind the markets before this one."""
+    asset = core.config.markets[market].settlement
+    earlier = (m for m, spec in core.config.markets.items() if m < market and spec.settlement == asset)
+    before = sum(market_loss(core, each) for each in earlier)
+    claim = core.loss(market, amount_units + before, Cause.INVENTORY)
+    return core.parts.insurance.payable(claim, core.fund_balances(asset)) - before
+
+
+def _missing(core: Core, market: MarketId) -> Units:
+    """Return what of a market's unrealised loss the fund may not pay."""
+    loss = market_loss(core, market)
+    return loss - max(0, _payable(core, market, loss))
+
+
+def _deleverage_excess(core: Core, exposure: Exposure) -> int:
+    """Deleverage as much of a losing inventory as the fund may not pay for."""
+    missing, own = _missing(core, exposure.market), -unrealized(core, exposure)
+    if missing <= 0 or own <= 0 or not exposure.size_lots:
         return 0
     lots = min(abs(exposure.size_lots), div_ceil(abs(exposure.size_lots) * missing, own))
-    done = _deleverage(core, exposure, lots, missing)
-    if _missing(core, asset, market) > 0 and _last_loser(core, asset, exposure):
-        settle(core, market)
-    return done
-
-
-def _last_loser(core: Core, asset: AssetId, exposure: Exposure) -> bool:
-    """Whether no later inventory of the market loses, so that nothing is left to deleverage."""
-    later = [e for e in core.parts.clearing.pool(HOUSE, asset).exposures if e.position_id > exposure.position_id]
-    return not any(e.market == exposure.market and unrealized(core, e) < 0 for e in later)
-
-
-def _missing(core: Core, asset: AssetId, market: MarketId) -> Units:
-    """Return what of a market's loss the fund may not pay, after what stands behind the markets before it."""
-    before = sum(market_loss(core, asset, each) for each in sorted(core.config.markets) if each < market)
-    loss = market_loss(core, asset, market)
-    claim = core.loss(market, loss + before, Cause.INVENTORY)
-    payable = core.parts.insurance.payable(claim, core.fund_balances(asset))
-    return loss - max(0, payable - before)
+    return _deleverage(core, exposure, lots, missing)
 
 
 def _deleverage(core: Core, exposure: Exposure, lots: Lots, severity: Units) -> int:
@@ -165,7 +163,6 @@ def _deleverage(core: Core, exposure: Exposure, lots: Lots, severity: Units) -> 
         ]
         house = Closing(account=HOUSE, position_id=exposure.position_id, change_lots=against * placed)
         core.events += core.parts.clearing.cross_off_book(market, price, [*closings, house], Cause.DELEVERAGING)
-        _sweep(core, core.config.markets[market].settlement, market)
     core.events.append(
         DeleveragingDone(
             market=market,
@@ -182,14 +179,14 @@ def _deleverage(core: Core, exposure: Exposure, lots: Lots, severity: Units) -> 
 def _tell_share(core: Core, market: MarketId, price: Ticks, side: Side, share: Share) -> Units:
     """Tell what a winner gives up against the mark; return it."""
     spec, mark = core.config.markets[market], core.parts.clearing.marks()[market].price_ticks
-    held = side * share.size_lots
-    haircut = spec.value(held, mark) - spec.value(held, price)
+    lots = side * share.size_lots
+    haircut = spec.value(lots, mark) - spec.value(lots, price)
     core.events.append(
         Deleveraged(
             market=market,
             account=share.account,
             position_id=share.position_id,
-            size_lots=held,
+            size_lots=lots,
             price_ticks=price,
             haircut_units=haircut,
         )
@@ -207,26 +204,24 @@ def _check_shares(case: DeleveragingCase, shares: Sequence[Share]) -> None:
         raise PluginError(f"deleveraging: expected at most {case.size_lots} lots in all, was {shares}")
 
 
-def _reserve(core: Core, asset: AssetId, market: MarketId) -> None:
+def _reserve(core: Core, market: MarketId) -> None:
     """Tell how much of the fund stands behind a market's inventory now."""
-    reserved = market_loss(core, asset, market)
+    reserved = market_loss(core, market)
     if reserved != core.reserved_units.get(market, 0):
         core.reserved_units[market] = reserved
+        asset = core.config.markets[market].settlement
         core.events.append(FundReserved(asset=asset, market=market, reserved_units=reserved))
 
 
 def settle(core: Core, market: MarketId) -> None:
     """The last resort: close every position of a market at the mark and share the loss that nobody can pay."""
-    clearing, asset = core.parts.clearing, core.config.markets[market].settlement
+    clearing = core.parts.clearing
     _set_state(core, market, MarketState.SETTLING)
     core.events += clearing.cancel_all(market, None, CancelReason.SETTLEMENT)
     mark = clearing.marks()[market].price_ticks
     events = list(clearing.cross_off_book(market, mark, clearing.holders(market), Cause.SETTLEMENT))
     core.events += events
-    _sweep(core, asset, market)
-    for exposure in clearing.pool(HOUSE, asset).exposures:
-        if exposure.market == market:
-            _draw_unpaid(core, exposure)
+    _settle_realized(core, market)
     profits: dict[AccountId, Units] = {}
     for event in events:
         if isinstance(event, PositionChanged) and event.account != HOUSE:
@@ -243,7 +238,7 @@ def _socialize(core: Core, market: MarketId, profits: Balances | None) -> None:
         Exactly the loss in all: parts down, then one more unit to the largest remainders.
     """
     clearing, asset = core.parts.clearing, core.config.markets[market].settlement
-    unpaid = sum(e.unpaid_units for e in clearing.pool(HOUSE, asset).exposures if e.market == market)
+    unpaid = sum(exposure.unpaid_units for exposure in held(core, market))
     bases: dict[AccountId, Units] = {}
     for account in clearing.accounts() if profits is None else sorted(profits):
         equity = clearing.need(account, asset).equity_units

@@ -84,11 +84,12 @@ def _accrue_funding(core: Core, market: MarketId, mark: Mark, at_ns: Nanos) -> b
             rate = 0
         numerator, denominator = core.config.markets[market].ratio(mark.price_ticks)
         per_lot = div_half_even(rate * abs(numerator), denominator)
-        core.parts.clearing.accrue_funding(market, per_lot)
+        cancelled = core.parts.clearing.accrue_funding(market, per_lot)
         core.events.append(
             FundingAccrued(
                 market=market, rate_ppb=rate, per_lot_scaled=per_lot, next_ns=core.funding_next_ns[market] or 0
             )
         )
+        core.events += cancelled
         paid = paid or per_lot != 0
     return paid

@@ -35,6 +35,7 @@ class CancelReason(IntEnum):
     REDUCE_ONLY = 5
     LIQUIDATION = 6
     SETTLEMENT = 7
+    INSOLVENT = 8
 
 
 @attrs.frozen(kw_only=True)

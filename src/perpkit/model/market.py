@@ -161,7 +161,8 @@ class MarketSpec:
         """Return the last listed price, going toward loss, at which `holds` is still true.
 
         `holds` must turn from true to false at most once on the way from profit to loss. None: it holds at every
-        listed price. When it holds nowhere, the listed price of the greatest profit.
+        listed price. When it holds nowhere, the listed price of the greatest profit. Where a tick of the position
+        is worth less than a few units, rounding may make `holds` flicker there, and the answer is one of its ends.
 
         Cost:
             O(log of the number of listed prices) calls.

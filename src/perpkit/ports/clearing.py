@@ -197,8 +197,11 @@ class Clearing(Protocol):
         ...
 
     @abstractmethod
-    def accrue_funding(self, market: MarketId, per_lot_scaled: int, /) -> None:
-        """Add to the cumulative funding index: what one long lot pays, in billionths of an accounting unit."""
+    def accrue_funding(self, market: MarketId, per_lot_scaled: int, /) -> Sequence[Event]:
+        """Add to the cumulative funding index: what one long lot pays, in billionths of an accounting unit.
+
+        Resting closes of isolated positions that funding put beyond their bankruptcy price are cancelled.
+        """
         ...
 
     @abstractmethod

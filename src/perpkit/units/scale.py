@@ -1,6 +1,7 @@
 """Exact conversion between text at the edge and integers in the core."""
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 from fractions import Fraction
 from typing import Self
 
@@ -10,6 +11,7 @@ from perpkit.errors import UnitsError
 from perpkit.units.kinds import SCALE
 from perpkit.units.rounding import divides
 
+_PLAIN = re.compile(r"[+-]?[0-9]{1,60}(\.[0-9]{1,60})?([eE][+-]?[0-9]{1,2})?")
 DIGITS_MAX = 60
 """More than any amount needs; a longer exponent would only make the conversion slow."""
 
@@ -26,10 +28,9 @@ def exact(value: object, what: str = "number") -> Fraction:
     """
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise UnitsError(f"{what}: expected text, int or Decimal, was {type(value).__name__} {value!r}")
-    try:
-        number = Decimal(value)
-    except InvalidOperation:
-        raise UnitsError(f"{what}: expected a decimal number, was {value!r}") from None
+    if isinstance(value, str) and not _PLAIN.fullmatch(value):
+        raise UnitsError(f"{what}: expected a decimal number of at most {DIGITS_MAX} digits, was {value[:80]!r}")
+    number = Decimal(value)
     if not number.is_finite() or abs(number.adjusted()) > DIGITS_MAX:
         raise UnitsError(f"{what}: expected a finite number of at most {DIGITS_MAX} digits, was {value!r}")
     return Fraction(number)

@@ -223,9 +223,12 @@ class ReferenceClearing:
         """Let a mark stand."""
         self._state.marks[mark.market] = mark
 
-    def accrue_funding(self, market: MarketId, per_lot_scaled: int, /) -> None:
+    def accrue_funding(self, market: MarketId, per_lot_scaled: int, /) -> Sequence[Event]:
         """Move the cumulative index."""
         self._state.sums[market].funding_index_scaled += per_lot_scaled
+        if per_lot_scaled:
+            orders.cancel_insolvent(self._state, market)
+        return self._told()
 
     def settle_funding(self, pool: PoolKey, /) -> Sequence[Event]:
         """Book funding on one isolated position, or on all cross positions of a pool."""

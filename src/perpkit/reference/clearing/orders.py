@@ -4,6 +4,7 @@ from perpkit.model.event import CancelReason, OrderCancelled, OrderRested
 from perpkit.model.ids import AccountId, MarketId, OrderId
 from perpkit.model.order import Order
 from perpkit.reference.clearing.state import OpenOrder, Slot, SlotOrders, State
+from perpkit.reference.clearing.views import pool
 from perpkit.units import Lots
 
 
@@ -87,6 +88,27 @@ def cancel_all(state: State, market: MarketId, account: AccountId, reason: Cance
     ]
     for open_order in sorted(resting, key=lambda each: each.order.id):
         shrink(state, open_order.order, open_order.left_lots, reason)
+
+
+def cancel_insolvent(state: State, market: MarketId) -> None:
+    """Take out the resting closes of isolated positions that would now fill beyond the bankruptcy price.
+
+    They were within it when they came in, and only funding moves it afterwards.
+    """
+    spec, margin = state.market(market), state.context.margin
+    for account in list(state.client_accounts()):
+        for slot, slot_orders in list(state.accounts[account].orders.items()):
+            position = state.peek(account, slot)
+            if slot[0] != market or not position.terms.isolated or not position.size_lots:
+                continue
+            whole = pool(state, account, spec.settlement)
+            for each in list(slot_orders.orders.values()):
+                lots = min(each.left_lots, abs(position.size_lots))
+                closing = -each.order.side * lots
+                if closing * position.size_lots > 0:
+                    least = margin.closing_value(whole, market, slot[1], closing, state.marks)
+                    if spec.value(closing, each.order.price_ticks) < least:
+                        shrink(state, each.order, each.left_lots, CancelReason.INSOLVENT)
 
 
 def trim_reduce_only(state: State, account: AccountId, slot: Slot) -> None:
