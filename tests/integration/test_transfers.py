@@ -17,7 +17,8 @@ from perpkit.model.event import (
 )
 from perpkit.model.ledger import Chart, house, wallet
 from perpkit.plugin import NoOptions
-from perpkit.ports.context import ExchangeContext, Limits
+from perpkit.ports import ExchangeContext, JournalContext, Limits
+from perpkit.runtime.journal import MemoryJournal, MemoryOptions
 
 
 def kinds(outcome):
@@ -32,7 +33,10 @@ def vault(exchange):
 
 @pytest.fixture
 def venue(exchange, vault):
-    return Venue(exchange, vault, clock=lambda: 10)
+    journal = MemoryJournal(JournalContext(directory="", config_digest="0" * 64, manifest=[]), MemoryOptions())
+    # The exchange of these tests has a past that no journal knows.
+    journal.append(b"\0" * 64 * exchange.sequence, exchange.sequence, 1)
+    return Venue(exchange, vault, journal, clock=lambda: 10)
 
 
 def test_a_deposit_is_credited_once_by_its_id(exchange):

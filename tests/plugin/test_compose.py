@@ -229,4 +229,4 @@ def test_the_registry_is_a_value_and_nothing_is_shared(parts):
     assert first.names(BOOK) == ("fake",)
     assert second.names(BOOK) == ()
     assert first.get(MARGIN, "fake") is not Registry.of(parts, builtin=()).get(MARGIN, "fake")
-    assert BUILTIN == ("perpkit.reference", "perpkit.custody")
+    assert BUILTIN == ("perpkit.reference", "perpkit.custody", "perpkit.runtime.journal")

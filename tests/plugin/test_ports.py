@@ -52,6 +52,7 @@ def test_the_defaults_of_the_exchange_are_the_documented_ones(config_text):
         "deleveraging": "ranked",
         "insurance": "pool",
         "custody": "vault",
+        "journal": "memory",
         "book": "price-time",
         "index_price": "weighted",
         "mark_price": "index",

@@ -37,6 +37,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--seed", type=int, default=1, help="another seed, other traders (default: 1)")
     parser.add_argument("--traders", type=int, default=200, metavar="N", help="how many traders (default: 200)")
     parser.add_argument("--out", type=Path, default=Path("perpkit-demo"), metavar="DIR", help="default: perpkit-demo")
+    parser.add_argument("--journal", type=Path, metavar="DIR", help="leave a durable journal of each run behind")
     parser.set_defaults(run=demo)
 
 
@@ -47,7 +48,7 @@ def demo(arguments: argparse.Namespace) -> int:
             print(f"{name}: {each.summary}")
         return 0
     path, notes = _path(arguments)
-    runs = _run_all(path, arguments.seed, arguments.traders)
+    runs = _run_all(path, arguments)
     summaries = [_summarize(policy, result, path) for policy, result in runs.items()]
     for note in notes:
         print(note)
@@ -55,7 +56,7 @@ def demo(arguments: argparse.Namespace) -> int:
     print(render_text(summary(summaries)))
     arguments.out.mkdir(parents=True, exist_ok=True)
     for policy, result in runs.items():
-        _keep(arguments.out if policy == POLICIES[0] else arguments.out / policy, policy, result)
+        _keep(_own(arguments.out, policy), policy, result)
     report = arguments.out / "report.html"
     command = f"perpkit demo --seed {arguments.seed} --traders {arguments.traders}"
     title = "The crash of 12-13 March 2020 on a perpkit exchange"
@@ -84,11 +85,11 @@ def _path(arguments: argparse.Namespace) -> tuple[PricePath, list[str]]:
     return path, notes
 
 
-def _run_all(path: PricePath, seed: int, traders: int) -> Mapping[str, Run]:
+def _run_all(path: PricePath, arguments: argparse.Namespace) -> Mapping[str, Run]:
     """Run each policy in a process of its own, and show how far each is."""
     context = multiprocessing.get_context("spawn")
     messages: _Messages = context.SimpleQueue()
-    workers = [context.Process(target=_work, args=(messages, policy, path, seed, traders)) for policy in POLICIES]
+    workers = [context.Process(target=_work, args=(messages, policy, path, arguments)) for policy in POLICIES]
     for worker in workers:
         worker.start()
     results: dict[str, Run] = {}
@@ -109,18 +110,32 @@ def _run_all(path: PricePath, seed: int, traders: int) -> Mapping[str, Run]:
     return {policy: results[policy] for policy in POLICIES}
 
 
-def _work(messages: _Messages, policy: str, path: PricePath, seed: int, traders: int) -> None:
+def _work(messages: _Messages, policy: str, path: PricePath, arguments: argparse.Namespace) -> None:
     def progress(done: int, total: int) -> None:
         if done % 20 == 0 or done == total:
             messages.put((policy, (done, total)))
 
     try:
-        config = ExchangeConfig.from_text(configuration(policy))
-        messages.put((policy, run(config, path, seed=seed, trader_count=traders, progress=progress)))
+        text, directory = configuration(policy), ""
+        if arguments.journal:
+            text, directory = configuration(policy, "file"), str(_own(arguments.journal, policy))
+            Path(directory).mkdir(parents=True, exist_ok=True)
+            Path(directory, CONFIG).write_text(text, encoding="utf-8")
+        seed, traders = arguments.seed, arguments.traders
+        config = ExchangeConfig.from_text(text)
+        result = run(config, path, seed=seed, trader_count=traders, directory=directory, progress=progress)
+        if directory:
+            Path(directory, DIGEST).write_text(f"{result.state_digest}\n", encoding="utf-8")
+        messages.put((policy, result))
     except BaseException:
         # The parent waits for a message from each worker; what killed this one is the message.
         messages.put((policy, traceback.format_exc()))
         raise
+
+
+def _own(directory: Path, policy: str) -> Path:
+    """Return where a policy's files go: the first one's stand at the top."""
+    return directory if policy == POLICIES[0] else directory / policy
 
 
 def _summarize(policy: str, result: Run, path: PricePath) -> RunSummary:

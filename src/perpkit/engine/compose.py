@@ -10,6 +10,7 @@ from perpkit.engine.config import ExchangeConfig, Selection
 from perpkit.engine.structure import digest, structure
 from perpkit.errors import (
     ConfigError,
+    JournalError,
     OptionsError,
     PluginError,
     ProviderConflictError,
@@ -27,6 +28,7 @@ from perpkit.plugin import (
     FUNDING,
     INDEX_PRICE,
     INSURANCE,
+    JOURNAL,
     LIQUIDATION,
     MARGIN,
     MARK_PRICE,
@@ -45,6 +47,8 @@ from perpkit.ports import (
     FundingModel,
     IndexPriceSource,
     InsuranceFund,
+    Journal,
+    JournalContext,
     LiquidationPolicy,
     MarketContext,
     MarkPrice,
@@ -144,6 +148,31 @@ def build_custody(config: ExchangeConfig, registry: Registry) -> Custody:
     return builder.one(CUSTODY, _exchange_context(config, builder.each(FEES)))
 
 
+def build_journal(
+    config: ExchangeConfig,
+    registry: Registry,
+    manifest: Manifest,
+    directory: str,
+    *,
+    accept_torn: bool = False,
+    read_only: bool = False,
+) -> Journal:
+    """Build, and so open, the journal that the configuration picks.
+
+    Raises:
+        JournalError: what is in the directory is damaged, or belongs to another configuration.
+        PluginError: as `compose`.
+    """
+    context = JournalContext(
+        directory=directory,
+        config_digest=config.config_digest(),
+        manifest=[attrs.asdict(entry) for entry in manifest.entries],
+        accept_torn=accept_torn,
+        read_only=read_only,
+    )
+    return _Builder(config, registry).one(JOURNAL, context)
+
+
 def custody_entry(config: ExchangeConfig, registry: Registry) -> ManifestEntry:
     """Return whose code the custody is, and check its options, without building it: that may touch the outside.
 
@@ -208,6 +237,8 @@ def _blaming(what: str) -> Iterator[None]:
         raise OptionsError(f"{what}: {error}") from error
     except PluginError as error:
         raise PluginError(f"{what}: {error}") from error
+    except JournalError:
+        raise
     except Exception as error:
         raise PluginError(f"{what}: {type(error).__name__}: {error}") from error
 

@@ -47,6 +47,7 @@ class _ExchangeTable:
     deleveraging: Selection = Selection("ranked")
     insurance: Selection = Selection("pool")
     custody: Selection = Selection("vault")
+    journal: Selection = Selection("memory")
 
 
 @attrs.frozen(kw_only=True)

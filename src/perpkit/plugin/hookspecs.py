@@ -13,6 +13,7 @@ from perpkit.ports import (
     FundingModel,
     IndexPriceSource,
     InsuranceFund,
+    Journal,
     LiquidationPolicy,
     MarginModel,
     MarkPrice,
@@ -94,6 +95,11 @@ class PerpkitSpecs:
     @hookspec
     def perpkit_custodies(self) -> Iterable[Provider[Custody]]:
         """Offer custodies, by `CUSTODY.provider`; one is built for the venue around an exchange."""
+        raise NotImplementedError
+
+    @hookspec
+    def perpkit_journals(self) -> Iterable[Provider[Journal]]:
+        """Offer journals, by `JOURNAL.provider`; one is built for the venue around an exchange."""
         raise NotImplementedError
 
     @hookspec

@@ -13,6 +13,8 @@ from perpkit.ports import (
     FundingModel,
     IndexPriceSource,
     InsuranceFund,
+    Journal,
+    JournalContext,
     LiquidationPolicy,
     MarginModel,
     MarketContext,
@@ -60,6 +62,9 @@ INSURANCE = Port[InsuranceFund, ExchangeContext](
 CUSTODY = Port[Custody, ExchangeContext](
     key="custody", hook="perpkit_custodies", context=ExchangeContext, members=members(Custody)
 )
+JOURNAL = Port[Journal, JournalContext](
+    key="journal", hook="perpkit_journals", context=JournalContext, members=members(Journal)
+)
 CLEARING = Port[Clearing, ClearingContext](
     key="clearing", hook="perpkit_clearings", context=ClearingContext, members=members(Clearing)
 )
@@ -76,5 +81,6 @@ PORTS: tuple[Port[Any, Any], ...] = (
     DELEVERAGING,
     INSURANCE,
     CUSTODY,
+    JOURNAL,
     CLEARING,
 )

@@ -13,7 +13,7 @@ from perpkit.plugin.provider import Port, Provider
 
 PortT = TypeVar("PortT")
 
-BUILTIN = ("perpkit.reference", "perpkit.custody")
+BUILTIN = ("perpkit.reference", "perpkit.custody", "perpkit.runtime.journal")
 """perpkit's own parts, named by string: they come by the same road as a stranger's."""
 
 

@@ -9,6 +9,7 @@ from perpkit.ports.context import AssetSpec, ExchangeContext, Limits, MarketCont
 from perpkit.ports.custody import Custody
 from perpkit.ports.deleveraging import DeleveragingPolicy
 from perpkit.ports.insurance import InsuranceFund
+from perpkit.ports.journal import Journal, JournalContext
 from perpkit.ports.liquidation import LiquidationPolicy
 from perpkit.ports.margin import MarginModel
 from perpkit.ports.prices import FundingModel, IndexPriceSource, MarkPrice
@@ -25,6 +26,8 @@ __all__ = [
     "FundingModel",
     "IndexPriceSource",
     "InsuranceFund",
+    "Journal",
+    "JournalContext",
     "Limits",
     "LiquidationPolicy",
     "MarginModel",

@@ -6,7 +6,7 @@ import attrs
 
 from perpkit.audit import state_digest
 from perpkit.custody import Vault
-from perpkit.engine.compose import build_custody
+from perpkit.engine.compose import build_custody, build_journal
 from perpkit.engine.config import ExchangeConfig
 from perpkit.engine.exchange import Exchange
 from perpkit.errors import ConfigError
@@ -41,11 +41,12 @@ def run(
     seed: int,
     trader_count: int,
     registry: Registry | None = None,
+    directory: str = "",
     progress: Callable[[int, int], None] | None = None,
 ) -> Run:
     """Let the population trade the path, minute by minute, and return what happened.
 
-    `progress` is called with minutes done and minutes in all.
+    `directory` is for the journal that the configuration picks. `progress` is called with minutes done and in all.
 
     Raises:
         ConfigError: the configuration picks a custody that cannot be fed, or a path without quotes.
@@ -57,7 +58,8 @@ def run(
     if not isinstance(vault, Vault):
         raise ConfigError("exchange.custody: expected vault, the only one that a simulation can pay into")
     clock = [path.bars[0][0].at_ns]
-    venue = Venue(exchange, vault, clock=lambda: clock[0])
+    journal = build_journal(config, registry, exchange.manifest, directory)
+    venue = Venue(exchange, vault, journal, clock=lambda: clock[0])
     recording = Recording(market=market.id)
     venue.subscribe(recording.note)
     minutes = len(path.bars) * (path.length_ns // MINUTE_NS)
@@ -70,26 +72,25 @@ def run(
         vault.receive(trader.account, asset.id, trader.deposit_units)
     vault.receive_capital(FUND, asset.id, FUND_START_UNITS)
     venue.poll()
-    for command in population.opening():
-        venue.submit(command)
+    venue.submit_all(population.opening())
     for minute, (at_ns, quotes) in enumerate(minute_quotes(path, market)):
         clock[0] = at_ns
         venue.submit(IndexQuotes(quotes=quotes))
         around = exchange.clearing.marks()[market.id].price_ticks
         if around:
-            for command in population.minute(minute, around):
-                venue.submit(command)
-        for withdrawal_id in population.approvals(minute):
-            venue.submit(ApproveWithdrawal(withdrawal_id=withdrawal_id))
+            venue.submit_all(population.minute(minute, around))
+        venue.submit_all(ApproveWithdrawal(withdrawal_id=each) for each in population.approvals(minute))
         venue.poll()
         recording.point(at_ns)
         if progress:
             progress(minute + 1, minutes)
     venue.submit(vault.report(asset.id))
     client_side, custody_side = exchange.clearing.conservation(asset.id)
+    log = venue.log()
+    venue.close()
     return Run(
         recording=recording,
-        log=venue.log(),
+        log=log,
         commands=exchange.sequence,
         state_digest=state_digest(exchange),
         client_side_units=client_side,

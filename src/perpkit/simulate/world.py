@@ -9,7 +9,8 @@ MAKERS = (1, 2, 3, 4)
 FIRST_TRADER = 101
 
 
-def configuration(liquidation: str) -> str:
-    """Return the demo's configuration as TOML text, under a liquidation policy."""
+def configuration(liquidation: str, journal: str = "memory") -> str:
+    """Return the demo's configuration as TOML text, under a liquidation policy and with a journal."""
     text = resources.files("perpkit.simulate").joinpath("xbtusd.toml").read_text(encoding="utf-8")
-    return text.replace('liquidation = "stepped"', f'liquidation = "{liquidation}"')
+    text = text.replace('liquidation = "stepped"', f'liquidation = "{liquidation}"')
+    return text.replace('journal = "memory"', f'journal = "{journal}"')

@@ -11,7 +11,7 @@ from perpkit.errors import UnitsError
 from perpkit.units.kinds import SCALE
 from perpkit.units.rounding import divides
 
-_PLAIN = re.compile(r"[+-]?[0-9]{1,60}(\.[0-9]{1,60})?([eE][+-]?[0-9]{1,2})?")
+_PLAIN = re.compile(r"[+-]?[0-9]{1,60}(\.[0-9]{1,60})?([eE][+-]?[0-9]{1,12})?")
 DIGITS_MAX = 60
 """More than any amount needs; a longer exponent would only make the conversion slow."""
 
@@ -29,7 +29,7 @@ def exact(value: object, what: str = "number") -> Fraction:
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise UnitsError(f"{what}: expected text, int or Decimal, was {type(value).__name__} {value!r}")
     if isinstance(value, str) and not _PLAIN.fullmatch(value):
-        raise UnitsError(f"{what}: expected a decimal number of at most {DIGITS_MAX} digits, was {value[:80]!r}")
+        raise UnitsError(f"{what}: expected a decimal number, was {value[:80]!r}")
     number = Decimal(value)
     if not number.is_finite() or abs(number.adjusted()) > DIGITS_MAX:
         raise UnitsError(f"{what}: expected a finite number of at most {DIGITS_MAX} digits, was {value!r}")
