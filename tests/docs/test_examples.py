@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+ARGUMENTS = {"kill_and_recover.py": ["--kills", "3"]}
+"""What an example is run with here, where its full run would take long."""
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 
@@ -24,8 +26,10 @@ def test_an_example_prints_what_is_written_beside_it(example, tmp_path):
     for seed in ("0", "1"):
         path = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")]))
         ran = subprocess.run(
-            [sys.executable, str(example)], check=False, capture_output=True, encoding="utf-8", cwd=tmp_path,
+            [sys.executable, str(example), *ARGUMENTS.get(example.name, ())],
+            check=False, capture_output=True, encoding="utf-8", cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": seed, "PYTHONIOENCODING": "utf-8"},
         )  # fmt: skip
-        assert (ran.returncode, ran.stderr) == (0, "")
+        assert ran.returncode == 0, ran.stderr
+        assert example.name in ARGUMENTS or ran.stderr == ""
         assert ran.stdout == example.with_suffix(".out").read_text("utf-8")
