@@ -107,9 +107,9 @@ class Exchange(Edge):
         return dict(self._core.market_states)
 
     @property
-    def halted(self) -> bool:
-        """Whether a fault made the exchange stop for good."""
-        return self._fault is not None
+    def halted(self) -> str:
+        """What made the exchange stop for good, empty while nothing has."""
+        return f"{type(self._fault).__name__}: {self._fault}" if self._fault else ""
 
     def outstanding(self) -> tuple[WithdrawalReleased, ...]:
         """Return the withdrawals that were released and that custody has not yet seen leave."""

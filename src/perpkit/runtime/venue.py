@@ -9,7 +9,6 @@ import attrs
 
 from perpkit.audit import state_digest
 from perpkit.engine.exchange import Exchange, Outcome
-from perpkit.errors import HaltedError, PerpkitError
 from perpkit.model.command import Command
 from perpkit.model.event import WithdrawalReleased
 from perpkit.model.records import pack
@@ -104,6 +103,7 @@ class Venue:
         Raises:
             UnitsError: the command is malformed; nothing happened.
             JournalError: it could not be made durable; the venue accepts nothing more.
+            Exception: a part's fault, which halted the exchange; from then on `HaltedError`.
         """
         return self.submit_all([command])[0]
 
@@ -144,6 +144,7 @@ class Venue:
         records: list[bytes] = []
         outcomes: list[Outcome] = []
         first = self.exchange.sequence + 1
+        sound = not self.exchange.halted
         try:
             for command in commands:
                 stamp_ns = max(self._clock(), self.exchange.clock_ns)
@@ -151,25 +152,17 @@ class Venue:
                 outcomes.append(self.exchange.apply(stamped))
                 records.append(pack(stamped))
                 self._untold.append((stamp_ns, outcomes[-1]))
-        except PerpkitError as fault:
-            # The fault's own command is not journaled: recovery leads to the state before it.
-            if self.exchange.halted:
-                self._journal(records, first)
-                self.journal.halt(f"{type(fault).__name__}: {fault}")
-                raise HaltedError(f"the exchange halted after command {first + len(records) - 1}: {fault}") from fault
-            self._journal(records, first)
-            raise
-        self._journal(records, first)
-        return outcomes
-
-    def _journal(self, records: Sequence[bytes], first: int) -> None:
-        if not records:
-            return
-        for start, group in _groups(records):
-            self.journal.append(b"".join(group), len(group), first + start)
+        finally:
+            # What came before a malformed command or a fault is done. The command whose fault halts the exchange is
+            # not journaled, so that recovery leads to the state before it.
+            for start, group in _groups(records):
+                self.journal.append(b"".join(group), len(group), first + start)
+            if self.exchange.halted and sound:
+                self.journal.halt(self.exchange.halted)
         every = self._pace.digest_every
         if every and _crossed(first, len(records), every):
             self._note_digest()
+        return outcomes
 
     def _note_digest(self) -> None:
         if self.exchange.sequence:
@@ -205,7 +198,8 @@ def _groups(records: Sequence[bytes]) -> Iterator[tuple[int, Sequence[bytes]]]:
             yield start, records[start:index]
             start, size = index, 0
         size += len(record)
-    yield start, records[start:]
+    if records:
+        yield start, records[start:]
 
 
 def _crossed(first: int, count: int, every: int) -> bool:
