@@ -115,3 +115,9 @@ def test_a_malformed_file_gives_one_line_with_file_line_and_column(tmp_path, cap
     assert "\n" not in error
     assert "bars.csv" in error
     assert complaint in error
+
+
+def test_a_journal_is_never_written_over(tmp_path, capsys):
+    (tmp_path / "something").write_text("kept", encoding="utf-8")
+    assert main(["demo", "--hours", "1", "--traders", "2", "--journal", str(tmp_path)]) == 2
+    assert "expected a new or empty directory" in capsys.readouterr().err

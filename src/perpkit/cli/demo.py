@@ -48,6 +48,8 @@ def demo(arguments: argparse.Namespace) -> int:
             print(f"{name}: {each.summary}")
         return 0
     path, notes = _path(arguments)
+    if arguments.journal and arguments.journal.exists() and any(arguments.journal.iterdir()):
+        raise ConfigError(f"--journal: expected a new or empty directory, was {arguments.journal}")
     runs = _run_all(path, arguments)
     summaries = [_summarize(policy, result, path) for policy, result in runs.items()]
     for note in notes:

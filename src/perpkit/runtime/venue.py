@@ -1,5 +1,6 @@
 """The venue round an exchange: it stamps, journals before it answers, and talks to custody."""
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,6 +10,7 @@ import attrs
 
 from perpkit.audit import state_digest
 from perpkit.engine.exchange import Exchange, Outcome
+from perpkit.errors import JournalError
 from perpkit.model.command import Command
 from perpkit.model.event import WithdrawalReleased
 from perpkit.model.records import pack
@@ -116,7 +118,13 @@ class Venue:
         with self._applying:
             outcomes = self._apply(commands)
             last = self.exchange.sequence
-        self.journal.wait(last)
+        try:
+            self.journal.wait(last)
+        except JournalError as fault:
+            # The reserve holds room to say why; after a failed sync even that may be refused.
+            with contextlib.suppress(JournalError):
+                self.journal.halt(str(fault))
+            raise
         self._tell()
         self._keep_snapshot(last)
         return outcomes
