@@ -41,6 +41,7 @@ liquidation = "fake"
 deleveraging = "fake"
 insurance = "fake"
 custody = "fake"
+journal = "fake"
 
 [assets.USD]
 id = 1

@@ -78,7 +78,7 @@ def test_doctor_shows_what_a_configuration_composes(fakes, install, written, cap
     [
         ('book = "no-such-book"', "markets.BTC.book: expected book to be one of"),
         ('lots = "1"', "exchange.toml: markets.BTC: expected no key 'lots' here; did you mean 'lot'?"),
-        ("=", "exchange.toml: line 32, column 1: expected TOML: "),
+        ("=", "exchange.toml: line 33, column 1: expected TOML: "),
     ],
 )
 def test_doctor_says_what_is_wrong_in_one_line_and_fails(fakes, written, capsys, line, told):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from perpkit.engine.compose import build_custody, compose, custody_entry
+from perpkit.engine.compose import build_custody, compose, venue_entries
 from perpkit.engine.structure import digest
 from perpkit.errors import OptionsError, PluginError, ProviderNotFoundError
 from perpkit.plugin import BOOK, FEES, MARGIN, Registry
@@ -208,7 +208,7 @@ def test_a_taker_fee_that_is_no_rate_is_refused(config, parts, monkeypatch, rate
 
 def test_custody_is_built_only_when_it_is_asked_for(config, registry, parts):
     config = config()
-    entry = custody_entry(config, registry)
+    entry = venue_entries(config, registry)[0]
     compose(config, registry)
     assert "custody" not in [part.port for part in parts.BUILT]
     assert (entry.port, entry.provider, entry.distribution) == ("custody", "fake", "parts")
@@ -221,7 +221,7 @@ def test_custody_that_is_not_there_does_not_stop_a_replay(config, registry):
     config = config('custody = "lost"', replace="custody")
     compose(config, registry)
     with pytest.raises(ProviderNotFoundError, match=r"^exchange\.custody: expected custody to be one of fake"):
-        custody_entry(config, registry)
+        venue_entries(config, registry)
 
 
 def test_the_registry_is_a_value_and_nothing_is_shared(parts):

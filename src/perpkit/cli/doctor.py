@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from perpkit.cli.table import table
-from perpkit.engine.compose import compose, custody_entry
+from perpkit.engine.compose import compose, venue_entries
 from perpkit.engine.config import ExchangeConfig
 from perpkit.plugin import Registry
 
@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     registry = Registry.discover()
     for problem in registry.problems:
         print(f"problem: {problem}")
-    entries = [*compose(config, registry).manifest.entries, custody_entry(config, registry)]
+    entries = [*compose(config, registry).manifest.entries, *venue_entries(config, registry)]
     rows = [
         [entry.port, entry.market or "-", entry.provider, f"{entry.distribution} {entry.version}", str(entry.api)]
         for entry in entries

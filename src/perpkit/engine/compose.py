@@ -173,15 +173,20 @@ def build_journal(
     return _Builder(config, registry).one(JOURNAL, context)
 
 
-def custody_entry(config: ExchangeConfig, registry: Registry) -> ManifestEntry:
-    """Return whose code the custody is, and check its options, without building it: that may touch the outside.
+def venue_entries(config: ExchangeConfig, registry: Registry) -> tuple[ManifestEntry, ...]:
+    """Return whose code the custody and the journal are, and check their options, without building them.
+
+    Building them may touch the outside, and a replay needs neither.
 
     Raises:
         PluginError: as `compose`.
     """
-    chosen = config.selection(CUSTODY.key)
-    offer, _ = _resolve(registry, CUSTODY, chosen)
-    return _entry(offer, chosen, "")
+    entries = []
+    for port in (CUSTODY, JOURNAL):
+        chosen = config.selection(port.key)
+        offer, _ = _resolve(registry, port, chosen)
+        entries.append(_entry(offer, chosen, ""))
+    return tuple(entries)
 
 
 class _Builder:
