@@ -163,3 +163,16 @@ def test_a_pool_in_breach_loses_its_orders_before_anything_trades(exchange, trad
     kinds = [type(event) for event in outcome.events]
     assert kinds.index(OrderCancelled) < kinds.index(TakenOver)
     assert exchange.clearing.orders(1, Side.BUY) == ()
+
+
+def test_the_fee_of_a_close_on_the_book_reaches_the_fund_at_once(exchange_of, trade):
+    exchange = exchange_of(market={"liquidation_fee": "1%"})
+    for account in (1, 2, 3):
+        exchange.deposit(account, "USD", "2000")
+    exchange.quote("COIN", "100", time_ns=1)
+    trade(exchange, 1, 2, "150", "100")
+    exchange.place(3, "COIN", Side.BUY, "100", "92")
+    outcome = exchange.quote("COIN", "92", time_ns=2)
+    assert not of(outcome, TakenOver)
+    # 42 lots at 92, one percent: 38.64.
+    assert exchange.clearing.balance(insurance(1, 1)) == 3_864

@@ -48,7 +48,10 @@ class Window:
 
 @attrs.define(eq=False)
 class Core:
-    """The engine's own state, and the events of the command that is running."""
+    """The engine's own state, and the events of the command that is running.
+
+    `inventory_due`: the house holds inventory, or money that came with a liquidation and belongs to the fund.
+    """
 
     parts: "Parts"
     config: "ExchangeConfig"
@@ -64,7 +67,7 @@ class Core:
     deposits_units: dict[AssetId, Units] = attrs.field(factory=dict[AssetId, Units])
     windows: dict[AccountId, Window] = attrs.field(factory=dict[AccountId, Window])
     reserved_units: dict[MarketId, Units] = attrs.field(factory=dict[MarketId, Units])
-    has_inventory: bool = False
+    inventory_due: bool = False
     events: list[Event] = attrs.field(factory=list[Event])
 
     def stopped(self) -> frozenset[MarketId]:

@@ -26,12 +26,12 @@ from perpkit.units import Lots, Ticks, Units, apportion, div_ceil
 
 def work_inventory(core: Core) -> int:
     """Bring every inventory within what its fund may pay; return the work done. Nothing to do when there is none."""
-    if not core.has_inventory:
+    if not core.inventory_due:
         return 0
     done = 0
     for market in sorted(core.config.markets):
         done += _work_market(core, market)
-    core.has_inventory = any(core.parts.clearing.pool(HOUSE, asset).exposures for asset in core.config.assets)
+    core.inventory_due = any(core.parts.clearing.pool(HOUSE, asset).exposures for asset in core.config.assets)
     return done
 
 
@@ -57,16 +57,13 @@ def held(core: Core, market: MarketId) -> Sequence[Exposure]:
 
 def _work_market(core: Core, market: MarketId) -> int:
     """Sell what the book takes, settle what that realised, and cover or place what is left."""
-    if not held(core, market):
-        _reserve(core, market)
-        return 0
     done = 0
     runs = core.market_states[market].runs
     frozen = core.parts.clearing.marks()[market].state is PriceState.FROZEN
     if runs:
         for exposure in held(core, market):
             done += _close_on_book(core, exposure)
-    unpaid = _settle_realized(core, market)
+    _settle_realized(core, market)
     if runs and not frozen:
         for exposure in held(core, market):
             done += _deleverage_excess(core, exposure)

@@ -39,7 +39,7 @@ def save(core: Core) -> dict[str, Any]:
             for account, window in sorted(core.windows.items())
         ],
         "reserved_units": sorted(core.reserved_units.items()),
-        "has_inventory": core.has_inventory,
+        "inventory_due": core.inventory_due,
         "clock_ns": core.clock_ns,
         "sequence": core.sequence,
     }
@@ -69,7 +69,7 @@ def restore(core: Core, saved: dict[str, Any]) -> None:
         for account, seen in saved["windows"]
     }
     core.reserved_units = dict(saved["reserved_units"])
-    core.has_inventory = saved["has_inventory"]
+    core.inventory_due = saved["inventory_due"]
     core.clock_ns, core.sequence = saved["clock_ns"], saved["sequence"]
 
 

@@ -122,6 +122,7 @@ def _take(core: Core, case: Case, step: Step) -> Sequence[Event]:
         beyond = (step.limit_ticks - bound) * (1 if exposure.size_lots > 0 else -1) < 0
         if beyond or not 0 < step.size_lots <= abs(exposure.size_lots):
             raise PluginError(f"liquidation: expected at most {exposure.size_lots} lots within {bound}, was {step}")
+        core.inventory_due = True  # the fee of a forced close waits there for the fund
         return clearing.close_on_book(
             account, step.market, step.position_id, step.size_lots, step.limit_ticks, 0, Cause.LIQUIDATION
         )
@@ -149,7 +150,7 @@ def _take_over(core: Core, case: Case, exposure: Exposure, step: TakeOver) -> Se
         Closing(account=HOUSE, position_id=held, change_lots=exposure.size_lots),
     ]
     events = list(clearing.cross_off_book(market, step.price_ticks, closings, Cause.TAKE_OVER))
-    core.has_inventory = True
+    core.inventory_due = True
     taken = TakenOver(
         market=market,
         account=case.pool.account,
