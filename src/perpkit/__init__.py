@@ -1,5 +1,7 @@
 """Protocol-first building blocks for a perpetual-futures exchange."""
 
+import logging
+
 from perpkit.engine.config import ExchangeConfig
 from perpkit.engine.exchange import Exchange, Outcome
 from perpkit.errors import (
@@ -7,6 +9,7 @@ from perpkit.errors import (
     HaltedError,
     InvariantError,
     OptionsError,
+    PartFaultError,
     PerpkitError,
     PluginError,
     ProviderConflictError,
@@ -22,6 +25,9 @@ from perpkit.runtime import Venue
 
 __version__ = "0.1.0"
 
+# What is logged is for the embedder to show or not.
+logging.getLogger("perpkit").addHandler(logging.NullHandler())
+
 __all__ = [
     "ConfigError",
     "Exchange",
@@ -33,6 +39,7 @@ __all__ = [
     "NoOptions",
     "OptionsError",
     "Outcome",
+    "PartFaultError",
     "PerpkitError",
     "PluginError",
     "Provider",

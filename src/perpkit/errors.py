@@ -17,6 +17,14 @@ class PluginError(PerpkitError):
     """A plugin or a part that it built does not keep its contract."""
 
 
+class PartFaultError(PluginError):
+    """A part that only answers raised, or answered garbage. `part` is its place in the manifest."""
+
+    def __init__(self, message: str, part: int) -> None:
+        super().__init__(message)
+        self.part = part
+
+
 class ProviderNotFoundError(PluginError):
     """The configuration names a provider that no loaded plugin offers."""
 

@@ -16,8 +16,9 @@ from perpkit.cli import demo
 from perpkit.engine import config
 from perpkit.engine.config import ExchangeConfig
 from perpkit.model import records
+from perpkit.model.cause import CancelReason, Cause
 from perpkit.model.command import Command
-from perpkit.model.event import CancelReason, Cause, Event
+from perpkit.model.event import Event
 from perpkit.model.reject import RejectReason
 from perpkit.plugin import PORTS, Registry
 from perpkit.ports import Limits, MarketContext

@@ -1,9 +1,9 @@
 """Liquidation to the end: the book, the house, the fund, deleveraging and, when nothing else is left, settling."""
 
 from perpkit import RejectReason, Side
+from perpkit.model.cause import Cause
 from perpkit.model.command import IndexQuotes
 from perpkit.model.event import (
-    Cause,
     Deleveraged,
     DeleveragingDone,
     Filled,

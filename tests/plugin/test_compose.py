@@ -37,18 +37,18 @@ def test_every_part_is_built_once_fees_first_and_clearing_last(config, registry,
         ("insurance", 0),
         ("clearing", 0),
     ]
-    assert composed.funding[2].context.market.name == "ETH"
-    assert composed.liquidation.port == "liquidation"
+    assert composed.funding[2].part.context.market.name == "ETH"
+    assert composed.liquidation.part.port == "liquidation"
 
 
 def test_clearing_is_given_the_parts_that_it_composes(config, registry):
     config = config('order_checks = ["fake"]', second=True)
     composed = compose(config, registry)
     given = composed.clearing.context
-    assert [given.books[market].port for market in (1, 2)] == ["book", "book"]
-    assert given.margin.port == "margin"
-    assert given.fees[1].port == "fees"
-    assert [check.port for check in given.order_checks[2]] == ["order_checks"]
+    assert [given.books[market].part.port for market in (1, 2)] == ["book", "book"]
+    assert given.margin.part.port == "margin"
+    assert given.fees[1].part.port == "fees"
+    assert [check.part.port for check in given.order_checks[2]] == ["order_checks"]
     assert given.exchange is composed.context
     assert given.exchange.markets == config.markets
     assert given.exchange.taker_ppb == {1: 0, 2: 0}
@@ -79,7 +79,7 @@ def test_a_market_may_choose_a_part_of_its_own(config, registry, parts):
 def test_order_checks_are_asked_in_configured_order(config, registry, parts):
     checks = ", ".join(f'{{ provider = "fake", options = {{ label = "{label}" }} }}' for label in "cab")
     composed = compose(config("", f"order_checks = [{checks}]"), registry)
-    assert [check.options.label for check in composed.clearing.context.order_checks[1]] == ["c", "a", "b"]
+    assert [check.part.options.label for check in composed.clearing.context.order_checks[1]] == ["c", "a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def perpkit_margin_models():
 
     def margin(options):
         text = f'margin = {{ provider = "checked", options = {{ {options} }} }}'
-        return compose(config(text, replace="margin"), registry).clearing.context.margin
+        return compose(config(text, replace="margin"), registry).clearing.context.margin.part
 
     assert margin('rate = "2.5%"').need.rate == 25_000_000
     with pytest.raises(OptionsError, match=r"^exchange\.margin\.options: 'count' must be >= 1: 0$"):
@@ -202,7 +202,9 @@ def test_a_taker_fee_that_is_no_rate_is_refused(config, parts, monkeypatch, rate
             self.rate_ppb = lambda account, maker: eval(rate)
 
     monkeypatch.setattr(parts.FakePart, "__init__", odd)
-    with pytest.raises(PluginError, match="'fake': expected a taker fee as an int of parts per billion"):
+    with pytest.raises(
+        PluginError, match=r"'fake' of parts given .*: expected a rate of -1 to 1, in parts per billion"
+    ):
         compose(config(), Registry.of(parts, builtin=()))
 
 

@@ -52,8 +52,8 @@ def met(plan: MatchPlan) -> list[tuple[int, int, int]]:
 
 def everything(book: PriceTimeBook) -> tuple[Any, ...]:
     return (
-        book.orders(BUY),
-        book.orders(SELL),
+        list(book.orders(BUY)),
+        list(book.orders(SELL)),
         book.levels(BUY, 99),
         book.levels(SELL, 99),
         book.best(BUY),
@@ -65,7 +65,7 @@ def test_an_order_that_does_not_cross_rests(book: PriceTimeBook) -> None:
     plan = send(book, order(6, BUY, 3, 100))
     assert (plan.matches, plan.rest_lots, plan.cancel_lots) == ((), 3, 0)
     assert book.best(BUY) == 100
-    assert book.orders(BUY)[0] == order(6, BUY, 3, 100)
+    assert next(iter(book.orders(BUY))) == order(6, BUY, 3, 100)
 
 
 def test_a_taker_fills_at_the_makers_prices_best_first_then_first_come(book: PriceTimeBook) -> None:
@@ -81,7 +81,7 @@ def test_a_taker_stops_at_its_limit_and_the_rest_waits_there(book: PriceTimeBook
     assert met(plan) == [(1, 101, 5), (2, 101, 5)]
     assert plan.rest_lots == 2
     assert (book.best(BUY), book.best(SELL)) == (102, 103)
-    assert book.orders(BUY)[0].size_lots == 2
+    assert next(iter(book.orders(BUY))).size_lots == 2
 
 
 def test_a_sell_takes_the_highest_bids_first(book: PriceTimeBook) -> None:
@@ -188,7 +188,7 @@ def test_levels_sum_what_rests_at_a_price(book: PriceTimeBook) -> None:
 
 def test_an_empty_side_has_no_best_price(make_spec: Make) -> None:
     book = book_of(make_spec())
-    assert (book.best(BUY), book.levels(SELL, 5), book.orders(BUY)) == (None, (), ())
+    assert (book.best(BUY), book.levels(SELL, 5), list(book.orders(BUY))) == (None, (), [])
 
 
 def test_a_book_that_is_loaded_goes_on_as_the_one_it_came_from(make_spec: Make, book: PriceTimeBook) -> None:

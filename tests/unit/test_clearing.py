@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from perpkit.engine.compose import compose
 from perpkit.engine.config import ExchangeConfig
+from perpkit.model.cause import CancelReason, Cause
 from perpkit.model.command import CancelOrder, PlaceOrder, SetPositionTerms
-from perpkit.model.event import CancelReason, Cause, Event, Filled, OrderCancelled, PositionChanged
+from perpkit.model.event import Event, Filled, OrderCancelled, PositionChanged
 from perpkit.model.ledger import Chart, Posting, house, isolated_margin, wallet
 from perpkit.model.market import MarketState
 from perpkit.model.order import Side, TimeInForce

@@ -2,7 +2,7 @@
 
 import pytest
 
-from perpkit.model.event import Cause
+from perpkit.model.cause import Cause
 from perpkit.plugin import NoOptions
 from perpkit.ports.context import ExchangeContext, Limits
 from perpkit.ports.insurance import FundMove, Loss

@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from perpkit.errors import ConfigError
-from perpkit.model.event import Cause
+from perpkit.model.cause import Cause
 from perpkit.model.market import Bracket, ContractKind, MarketSpec
 from perpkit.model.price import LeftOut, PriceState
 from perpkit.report import (

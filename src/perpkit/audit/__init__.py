@@ -2,5 +2,6 @@
 
 from perpkit.audit.digest import state_digest
 from perpkit.audit.replay import Replayed, replay
+from perpkit.audit.witness import Witness
 
-__all__ = ["Replayed", "replay", "state_digest"]
+__all__ = ["Replayed", "Witness", "replay", "state_digest"]

@@ -9,7 +9,8 @@ from perpkit.engine.exchange import Exchange
 def state_digest(exchange: Exchange) -> str:
     """Return the SHA-256 of the observable state, in hex.
 
-    The sequence and the clock are left out: a refused command moves them and changes nothing else.
+    The sequence, the clock and the count of price faults are left out: a refused command may move them and changes
+    nothing else.
 
     Example:
         >>> from perpkit.engine.config import ExchangeConfig
@@ -19,6 +20,6 @@ def state_digest(exchange: Exchange) -> str:
         True
     """
     state = json.loads(exchange.dump())
-    del state["sequence"], state["clock_ns"]
+    del state["sequence"], state["clock_ns"], state["price_faults"]
     canonical = json.dumps(state, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

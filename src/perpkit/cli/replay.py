@@ -3,21 +3,18 @@
 import argparse
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from perpkit.audit import state_digest
 from perpkit.cli.demo import CONFIG, DIGEST, LOG
+from perpkit.cli.log import log_commands, log_frames
 from perpkit.cli.progress import Progress
 from perpkit.cli.table import table
-from perpkit.engine.compose import build_journal
 from perpkit.engine.config import ExchangeConfig
 from perpkit.engine.exchange import Exchange, Outcome
-from perpkit.errors import ConfigError
-from perpkit.model.records import RECORD, pack_all
+from perpkit.model.records import pack_all
 from perpkit.plugin import Registry
-from perpkit.ports.journal import Frame, FrameKind
 from perpkit.runtime.recovery import replay_frames
 
 
@@ -85,23 +82,7 @@ def _replay(
 ) -> tuple[Exchange, _Tally]:
     registry = Registry.discover()
     exchange = Exchange.of(under, registry)
-    log = arguments.directory / LOG
-    total = log.stat().st_size // RECORD.size if log.exists() else 0
-    tally = _Tally(progress, name, total)
-    frames = _frames(arguments.directory, own, registry)
+    tally = _Tally(progress, name, log_commands(arguments.directory))
+    frames = log_frames(arguments.directory, own, registry)
     replay_frames(exchange, frames, until=arguments.until, check_digests=under is own, watch=tally.note)
     return exchange, tally
-
-
-def _frames(directory: Path, config: ExchangeConfig, registry: Registry) -> Iterator[Frame]:
-    """Yield the frames of a journal, or a log of records as one frame."""
-    log = directory / LOG
-    if log.exists():
-        payload = log.read_bytes()
-        count = len(payload) // RECORD.size
-        yield Frame(kind=FrameKind.COMMANDS, first_seq=1, count=count, epoch=0, durable_seq=0, payload=payload)
-        return
-    if config.selection("journal").provider == "memory":
-        raise ConfigError(f"{directory}: expected {LOG}, or a configuration that picks a journal on disk")
-    manifest = Exchange.of(config, registry).manifest
-    yield from build_journal(config, registry, manifest, str(directory), read_only=True).read(1)

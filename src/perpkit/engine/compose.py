@@ -1,12 +1,25 @@
 """Composition: a configuration names providers, a registry has them, and here they become live parts."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import attrs
 
 from perpkit.engine.config import ExchangeConfig, Selection
+from perpkit.engine.guard import (
+    Guard,
+    GuardedBook,
+    GuardedCheck,
+    GuardedDeleveraging,
+    GuardedFees,
+    GuardedFunding,
+    GuardedIndex,
+    GuardedInsurance,
+    GuardedLiquidation,
+    GuardedMargin,
+    GuardedMark,
+)
 from perpkit.engine.structure import digest, structure
 from perpkit.errors import (
     ConfigError,
@@ -49,14 +62,14 @@ from perpkit.ports import (
     InsuranceFund,
     Journal,
     JournalContext,
-    LiquidationPolicy,
     MarketContext,
     MarkPrice,
 )
-from perpkit.units import SCALE, Ppb
+from perpkit.units import Ppb
 
 PortT = TypeVar("PortT")
 ContextT = TypeVar("ContextT")
+GuardedT = TypeVar("GuardedT")
 
 
 @attrs.frozen(kw_only=True)
@@ -81,14 +94,17 @@ class Manifest:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Parts:
-    """Live parts, ready to be called. Clearing holds the book, margin, fee and order-check parts."""
+    """Live parts, ready to be called, those that only answer behind their guards.
+
+    Clearing holds the book, margin, fee and order-check parts.
+    """
 
     context: ExchangeContext
     clearing: Clearing
     index_price: Mapping[MarketId, IndexPriceSource]
     mark_price: Mapping[MarketId, MarkPrice]
     funding: Mapping[MarketId, FundingModel]
-    liquidation: LiquidationPolicy
+    liquidation: GuardedLiquidation
     deleveraging: DeleveragingPolicy
     insurance: InsuranceFund
     manifest: Manifest
@@ -104,27 +120,27 @@ def compose(config: ExchangeConfig, registry: Registry) -> Parts:
         PluginError: a provider fails to build, or what it built is not whole.
     """
     builder = _Builder(config, registry)
-    fees = builder.each(FEES)
-    books = builder.each(BOOK)
+    fees = builder.each(FEES, lambda part, guard, _: GuardedFees(part, guard))
+    books = builder.each(BOOK, lambda part, guard, _: GuardedBook(part, guard))
     context = _exchange_context(config, fees)
-    margin = builder.one(MARGIN, context)
+    margin = builder.one(MARGIN, context, lambda part, guard: GuardedMargin(part, guard, context))
     order_checks = {
         market.id: tuple(
-            builder.part(ORDER_CHECKS, chosen, builder.market_context(market), market.name)
+            GuardedCheck(*builder.part(ORDER_CHECKS, chosen, builder.market_context(market), market.name))
             for chosen in config.order_checks(market.id)
         )
         for market in config.markets.values()
     }
-    index_price = builder.each(INDEX_PRICE)
-    mark_price = builder.each(MARK_PRICE)
-    funding = builder.each(FUNDING)
-    liquidation = builder.one(LIQUIDATION, context)
-    deleveraging = builder.one(DELEVERAGING, context)
-    insurance = builder.one(INSURANCE, context)
-    clearing = builder.one(
-        CLEARING,
-        ClearingContext(exchange=context, margin=margin, books=books, fees=fees, order_checks=order_checks),
+    index_price = builder.each(INDEX_PRICE, GuardedIndex)
+    mark_price = builder.each(MARK_PRICE, GuardedMark)
+    funding = builder.each(FUNDING, lambda part, guard, _: GuardedFunding(part, guard))
+    liquidation = builder.one(LIQUIDATION, context, lambda part, guard: GuardedLiquidation(part, guard, context))
+    deleveraging = builder.one(DELEVERAGING, context, GuardedDeleveraging)
+    insurance = builder.one(INSURANCE, context, GuardedInsurance)
+    clearing_context = ClearingContext(
+        exchange=context, margin=margin, books=books, fees=fees, order_checks=order_checks
     )
+    clearing = builder.one(CLEARING, clearing_context, _unguarded)
     return Parts(
         context=context,
         clearing=clearing,
@@ -145,7 +161,8 @@ def build_custody(config: ExchangeConfig, registry: Registry) -> Custody:
         PluginError: as `compose`.
     """
     builder = _Builder(config, registry)
-    return builder.one(CUSTODY, _exchange_context(config, builder.each(FEES)))
+    fees = builder.each(FEES, lambda part, guard, _: GuardedFees(part, guard))
+    return builder.one(CUSTODY, _exchange_context(config, fees), _unguarded)
 
 
 def build_journal(
@@ -170,7 +187,7 @@ def build_journal(
         accept_torn=accept_torn,
         read_only=read_only,
     )
-    return _Builder(config, registry).one(JOURNAL, context)
+    return _Builder(config, registry).one(JOURNAL, context, _unguarded)
 
 
 def venue_entries(config: ExchangeConfig, registry: Registry) -> tuple[ManifestEntry, ...]:
@@ -200,18 +217,22 @@ class _Builder:
     def market_context(self, market: MarketSpec) -> MarketContext:
         return MarketContext(market=market, limits=self._config.limits)
 
-    def one(self, port: Port[PortT, ContextT], context: ContextT) -> PortT:
-        return self.part(port, self._config.selection(port.key), context, "")
+    def one(self, port: Port[PortT, ContextT], context: ContextT, wrap: Callable[[PortT, Guard], GuardedT]) -> GuardedT:
+        return wrap(*self.part(port, self._config.selection(port.key), context, ""))
 
-    def each(self, port: Port[PortT, MarketContext]) -> dict[MarketId, PortT]:
-        return {
-            market.id: self.part(
-                port, self._config.selection(port.key, market.id), self.market_context(market), market.name
-            )
-            for market in self._config.markets.values()
-        }
+    def each(
+        self, port: Port[PortT, MarketContext], wrap: Callable[[PortT, Guard, MarketSpec], GuardedT]
+    ) -> dict[MarketId, GuardedT]:
+        guarded = {}
+        for market in self._config.markets.values():
+            chosen = self._config.selection(port.key, market.id)
+            part, guard = self.part(port, chosen, self.market_context(market), market.name)
+            guarded[market.id] = wrap(part, guard, market)
+        return guarded
 
-    def part(self, port: Port[PortT, ContextT], chosen: Selection, context: ContextT, market: str) -> PortT:
+    def part(
+        self, port: Port[PortT, ContextT], chosen: Selection, context: ContextT, market: str
+    ) -> tuple[PortT, Guard]:
         offer, options = _resolve(self._registry, port, chosen)
         blamed = f"{chosen.where}: {chosen.provider!r} of {offer.origin}"
         with _blaming(f"{blamed} could not be built"):
@@ -222,7 +243,12 @@ class _Builder:
                 f"was {type(part).__qualname__}, which lacks {', '.join(missing)}"
             )
         self.entries.append(_entry(offer, chosen, market))
-        return part
+        return part, Guard(len(self.entries) - 1, blamed)
+
+
+def _unguarded(part: PortT, _guard: Guard) -> PortT:
+    """An owner is not asked twice: when it fails, the exchange halts."""
+    return part
 
 
 def _resolve(registry: Registry, port: Port[Any, Any], chosen: Selection) -> tuple[Offer, Any]:
@@ -270,9 +296,5 @@ def _exchange_context(config: ExchangeConfig, fees: Mapping[MarketId, FeeSchedul
 
 
 def _taker_ppb(fees: FeeSchedule, chosen: Selection) -> Ppb:
-    blamed = f"{chosen.where}: {chosen.provider!r}"
-    with _blaming(f"{blamed} could not say its taker fee"):
-        rate: object = fees.rate_ppb(0, False)
-    if type(rate) is not int or not -SCALE <= rate <= SCALE:
-        raise PluginError(f"{blamed}: expected a taker fee as an int of parts per billion, was {rate!r}")
-    return rate
+    with _blaming(f"{chosen.where}: {chosen.provider!r} could not say its taker fee"):
+        return fees.rate_ppb(0, False)

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from perpkit.model.event import Cause, Event, Filled, FundMoved, OrderCancelled
+from perpkit.model.cause import Cause
+from perpkit.model.event import Event, Filled, FundMoved, MarketStateChanged, OrderCancelled
 from perpkit.model.ids import AccountId, AssetId, MarketId
 from perpkit.model.ledger import LedgerAccount, Posting, insurance
 from perpkit.model.market import MarketState
@@ -51,6 +52,8 @@ class Core:
     """The engine's own state, and the events of the command that is running.
 
     `inventory_due`: the house holds inventory, or money that came with a liquidation and belongs to the fund.
+    `evidence`: what whoever resumes after a breach must name; 0 while the books agree.
+    `price_faults`: how many commands with prices in a row were refused because of a part.
     """
 
     parts: "Parts"
@@ -68,6 +71,8 @@ class Core:
     windows: dict[AccountId, Window] = attrs.field(factory=dict[AccountId, Window])
     reserved_units: dict[MarketId, Units] = attrs.field(factory=dict[MarketId, Units])
     inventory_due: bool = False
+    evidence: int = 0
+    price_faults: int = 0
     events: list[Event] = attrs.field(factory=list[Event])
 
     def stopped(self) -> frozenset[MarketId]:
@@ -78,6 +83,11 @@ class Core:
             for market, state in self.market_states.items()
             if not state.runs or marks[market].state is PriceState.FROZEN
         )
+
+    def set_market_state(self, market: MarketId, state: MarketState) -> None:
+        """Let a market accept something else from now on."""
+        self.market_states[market] = state
+        self.events.append(MarketStateChanged(market=market, state=state))
 
     def locked(self, account: AccountId, asset: AssetId) -> bool:
         """Whether a pool of the account in this asset waits in the liquidation queue."""

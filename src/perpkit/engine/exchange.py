@@ -1,22 +1,24 @@
 """The exchange: a deterministic state machine. Same log and configuration, same events and digest."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import attrs
 
 from perpkit.engine import intake, inventory, laws, pricing, waterfall
+from perpkit.engine.checkpoint import Checkpoint
 from perpkit.engine.compose import Manifest, Parts, compose
 from perpkit.engine.config import ExchangeConfig
 from perpkit.engine.core import Core
 from perpkit.engine.edge import Edge
 from perpkit.engine.snapshot import restore, save
-from perpkit.errors import HaltedError
+from perpkit.engine.sweep import Finding, sweep
+from perpkit.errors import HaltedError, PartFaultError
 from perpkit.model.command import Command, IndexQuotes
-from perpkit.model.event import Event, Filled, Rejected, WithdrawalReleased
-from perpkit.model.ids import MarketId
+from perpkit.model.event import AuditCompleted, Event, Filled, Rejected, WithdrawalReleased
+from perpkit.model.ids import AssetId, MarketId
 from perpkit.model.market import MarketState
 from perpkit.model.position import PoolKey
 from perpkit.model.reject import RejectReason
@@ -27,10 +29,11 @@ from perpkit.units import Nanos, div_floor
 
 @attrs.frozen(kw_only=True)
 class Outcome:
-    """What one command did, in order."""
+    """What one command did, in order. `fault` names the part and its fault where one refused the command."""
 
     sequence: int
     events: tuple[Event, ...]
+    fault: str = attrs.field(default="", eq=False)
 
     @property
     def rejected(self) -> RejectReason | None:
@@ -64,6 +67,7 @@ class Exchange(Edge):
         self._core = Core(parts, config)
         self._core.market_states = dict.fromkeys(sorted(config.markets), MarketState.OPEN)
         self._fault: BaseException | None = None
+        self._checkpoint = Checkpoint(self._core)
 
     @classmethod
     def of(cls, config: ExchangeConfig | Mapping[str, object] | str | Path, registry: Registry | None = None) -> Self:
@@ -102,9 +106,24 @@ class Exchange(Edge):
         return self._core.sequence
 
     @property
+    def assets(self) -> Sequence[AssetId]:
+        """The assets it holds money in."""
+        return tuple(self._core.config.assets)
+
+    @property
     def market_states(self) -> Mapping[MarketId, MarketState]:
         """What each market accepts now."""
         return dict(self._core.market_states)
+
+    @property
+    def evidence(self) -> int:
+        """What `ResumeExchange` must name while a breach of the books stands, else 0."""
+        return self._core.evidence
+
+    @property
+    def due_ns(self) -> Nanos | None:
+        """The next stamp at which time alone does something: a funding stamp. None when there is none."""
+        return min((stamp for stamp in self._core.funding_next_ns.values() if stamp is not None), default=None)
 
     @property
     def halted(self) -> str:
@@ -133,14 +152,16 @@ class Exchange(Edge):
 
         Rejects:
             As a `Rejected` event; the command itself changed nothing. Liquidations that an earlier command left
-            may go before it. See `RejectReason` for the order.
+            may go before it. See `RejectReason` for the order. A part that only answers and raises, or answers what
+            cannot be, refuses the command as `plugin-fault`, whatever it had already caused.
 
         Raises:
             UnitsError: a field is of the wrong type or out of range; nothing was changed.
-            PerpkitError: a part did not keep its contract or a law does not hold; the exchange is unusable then.
+            PerpkitError: an owner failed in a write, or a law does not hold; the exchange is unusable then.
 
         Cost:
-            One plan of the book and one or two readings of a pool an order; a scan of all accounts a mark.
+            One plan of the book and one or two readings of a pool an order; a scan of all accounts a mark. A dump of
+            the state now and then, to come back to after a fault.
         """
         if self._fault:
             raise HaltedError(f"the exchange halted at command {self._core.sequence}: {self._fault}")
@@ -149,11 +170,30 @@ class Exchange(Edge):
         core.sequence += 1
         core.events = []
         try:
-            self._run(core, command)
-        except Exception as fault:
-            self._fault = fault
+            fault = self._attempt(core, command)
+        except Exception as error:
+            self._fault = error
             raise
-        return Outcome(sequence=core.sequence, events=tuple(core.events))
+        return Outcome(sequence=core.sequence, events=tuple(core.events), fault=fault)
+
+    def check_totals(self) -> None:
+        """Check the running totals, as is done after every command.
+
+        Raises:
+            InvariantError: law 1 or 2 does not hold.
+
+        Cost:
+            Constant for each asset and market.
+        """
+        laws.check(self._core)
+
+    def audit(self) -> tuple[AuditCompleted, Sequence[Finding]]:
+        """Count the whole books again, and return what was counted and where it does not agree. Changes nothing.
+
+        Cost:
+            O(accounts + positions + resting orders).
+        """
+        return sweep(self._core)
 
     def dump(self) -> bytes:
         """Return the whole state as canonical JSON: what the digest is taken of, and what `load` reads."""
@@ -164,6 +204,35 @@ class Exchange(Edge):
         saved: dict[str, Any] = json.loads(state)
         restore(self._core, saved)
         self._fault = None
+        self._checkpoint.take(self._core)
+
+    def _attempt(self, core: Core, command: Command) -> str:
+        """Run a command; when a part's fault stops it, take everything back and say whose fault it was."""
+        version, queued = core.parts.clearing.version, bool(core.queue)
+        try:
+            self._run(core, command)
+        except PartFaultError as error:
+            priced = isinstance(command, IndexQuotes)
+            faults = core.price_faults + priced
+            if faults > core.config.limits.price_faults_max:
+                raise
+            # Without prices, and with nothing left over from before, only clearing can have changed.
+            if priced or queued or core.parts.clearing.version != version:
+                self._undo(core)
+            core.price_faults = faults
+            core.events = [Rejected(reason=RejectReason.PLUGIN_FAULT, part=error.part)]
+            return str(error)
+        self._checkpoint.note(core, command)
+        return ""
+
+    def _undo(self, core: Core) -> None:
+        """Go back to the checkpoint and do what was done since, up to the command that met a fault."""
+        sequence = core.sequence
+        restore(core, json.loads(self._checkpoint.state()))
+        for done, command in self._checkpoint.since():
+            core.sequence, core.events = done, []
+            self._run(core, command)
+        core.sequence = sequence
 
     def _run(self, core: Core, command: Command) -> None:
         limits = core.config.limits
@@ -182,6 +251,7 @@ class Exchange(Edge):
         due = done > 0
         if isinstance(command, IndexQuotes) and not answer:
             due = True
+            core.price_faults = 0
             moved = pricing.reprice(core, command.quotes, command.time_ns)
             if moved:
                 waterfall.lock_breaches(core, moved, handled)

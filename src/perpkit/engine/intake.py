@@ -1,13 +1,16 @@
 """Phases 1 and 2: the stamp, what every command is checked for, and its own effect."""
 
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, get_args
 
 import attrs
 
-from perpkit.engine import transfers
+from perpkit.engine import breach, transfers
 from perpkit.engine.core import Core, Window
+from perpkit.engine.guard.base import INTEGER_BOUND
 from perpkit.errors import UnitsError
+from perpkit.model.cause import CancelReason
 from perpkit.model.command import (
     ApproveWithdrawal,
     CancelOrder,
@@ -19,17 +22,18 @@ from perpkit.model.command import (
     IndexQuotes,
     PlaceOrder,
     RequestWithdrawal,
+    ResumeExchange,
+    RunAudit,
     SetMarketState,
     SetPositionTerms,
     WithdrawalSent,
 )
-from perpkit.model.event import CancelReason, Duplicate, MarketStateChanged, Rejected
+from perpkit.model.event import Duplicate, Rejected
 from perpkit.model.market import MarketState
 from perpkit.model.price import Quote
 from perpkit.model.records import pack
 from perpkit.model.reject import RejectReason
 
-INTEGER_BOUND = 1 << 62
 FINAL_STATES = (MarketState.SETTLING, MarketState.SETTLED)
 
 _FIELDS: dict[type[Any], list[tuple[str, type[Any]]]] = {
@@ -105,31 +109,7 @@ def _refuse_quotes(core: Core, command: IndexQuotes) -> Rejected | None:
 
 def effect(core: Core, command: Command) -> Rejected | Duplicate | None:
     """Do what a command itself asks; what it causes comes after."""
-    match command:
-        case PlaceOrder():
-            return _place(core, command)
-        case CancelOrder():
-            return _cancel(core, command)
-        case SetPositionTerms():
-            return _set_terms(core, command)
-        case DepositObserved():
-            return transfers.deposit(core, command)
-        case CapitalObserved():
-            return transfers.capital(core, command)
-        case RequestWithdrawal():
-            return transfers.request(core, command)
-        case ApproveWithdrawal():
-            return transfers.approve(core, command)
-        case CancelWithdrawal():
-            return transfers.cancel(core, command)
-        case WithdrawalSent():
-            return transfers.sent(core, command)
-        case HoldingsReported():
-            return transfers.compare_holdings(core, command)
-        case SetMarketState():
-            return _set_market_state(core, command)
-        case IndexQuotes():
-            return None
+    return _EFFECTS[type(command)](core, command)
 
 
 def _place(core: Core, command: PlaceOrder) -> Rejected | Duplicate | None:
@@ -167,11 +147,12 @@ def _set_terms(core: Core, command: SetPositionTerms) -> Rejected | None:
 
 
 def _set_market_state(core: Core, command: SetMarketState) -> Rejected | None:
-    """An operator may not undo a settlement, nor start one: that is the last resort's."""
+    """An operator may not undo a settlement, nor start one (that is the last resort's), nor pass over a breach."""
+    if core.evidence:
+        return Rejected(reason=RejectReason.BREACH_STANDS)
     if core.market_states[command.market] in FINAL_STATES or command.state in FINAL_STATES:
         return Rejected(reason=RejectReason.MARKET_STATE)
-    core.market_states[command.market] = command.state
-    core.events.append(MarketStateChanged(market=command.market, state=command.state))
+    core.set_market_state(command.market, command.state)
     return None
 
 
@@ -181,3 +162,29 @@ def _take(core: Core, events: Any) -> Rejected | None:
         return events[0]
     core.events += events
     return None
+
+
+def _run_audit(core: Core, _command: RunAudit) -> None:
+    breach.audit(core)
+
+
+def _let_time_pass(_core: Core, _command: IndexQuotes) -> None:
+    """Quotes have no effect of their own; repricing comes after, also when there are none."""
+
+
+_EFFECTS: dict[type[Any], Callable[[Core, Any], Rejected | Duplicate | None]] = {
+    PlaceOrder: _place,
+    CancelOrder: _cancel,
+    SetPositionTerms: _set_terms,
+    DepositObserved: transfers.deposit,
+    CapitalObserved: transfers.capital,
+    RequestWithdrawal: transfers.request,
+    ApproveWithdrawal: transfers.approve,
+    CancelWithdrawal: transfers.cancel,
+    WithdrawalSent: transfers.sent,
+    HoldingsReported: transfers.compare_holdings,
+    IndexQuotes: _let_time_pass,
+    SetMarketState: _set_market_state,
+    RunAudit: _run_audit,
+    ResumeExchange: breach.resume,
+}

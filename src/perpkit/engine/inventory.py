@@ -3,22 +3,13 @@
 from collections.abc import Sequence
 
 from perpkit.engine.core import Core, work_in
-from perpkit.errors import PluginError
-from perpkit.model.event import (
-    CancelReason,
-    Cause,
-    Deleveraged,
-    DeleveragingDone,
-    FundReserved,
-    LossSocialized,
-    MarketStateChanged,
-    PositionChanged,
-)
+from perpkit.model.cause import CancelReason, Cause
+from perpkit.model.event import Deleveraged, DeleveragingDone, FundReserved, LossSocialized, PositionChanged
 from perpkit.model.ids import HOUSE, AccountId, MarketId
 from perpkit.model.ledger import Chart, Posting, insurance, of_market, wallet
 from perpkit.model.market import MarketState
 from perpkit.model.order import Side
-from perpkit.model.position import Balances, Closing, Exposure, Winner
+from perpkit.model.position import Balances, Closing, Exposure
 from perpkit.model.price import PriceState
 from perpkit.ports.deleveraging import DeleveragingCase, Share
 from perpkit.units import Lots, Ticks, Units, apportion, div_ceil
@@ -149,7 +140,6 @@ def _deleverage(core: Core, exposure: Exposure, lots: Lots, severity: Units) -> 
     winners = core.parts.clearing.winners(market, against, price)
     case = DeleveragingCase(market=market, size_lots=lots, price_ticks=price, severity_units=severity, winners=winners)
     shares = core.parts.deleveraging.shares(case)
-    _check_shares(case, shares)
     placed = sum(share.size_lots for share in shares)
     haircut = 0
     for share in shares:
@@ -191,16 +181,6 @@ def _tell_share(core: Core, market: MarketId, price: Ticks, side: Side, share: S
     return haircut
 
 
-def _check_shares(case: DeleveragingCase, shares: Sequence[Share]) -> None:
-    bearable: dict[tuple[AccountId, int], Winner] = {(w.account, w.position_id): w for w in case.winners}
-    for share in shares:
-        winner = bearable.pop((share.account, share.position_id), None)
-        if winner is None or not 0 < share.size_lots <= winner.bearable_lots:
-            raise PluginError(f"deleveraging: expected each winner at most once and within what it bears, was {share}")
-    if sum(share.size_lots for share in shares) > case.size_lots:
-        raise PluginError(f"deleveraging: expected at most {case.size_lots} lots in all, was {shares}")
-
-
 def _reserve(core: Core, market: MarketId) -> None:
     """Tell how much of the fund stands behind a market's inventory now."""
     reserved = market_loss(core, market)
@@ -213,7 +193,7 @@ def _reserve(core: Core, market: MarketId) -> None:
 def settle(core: Core, market: MarketId) -> None:
     """The last resort: close every position of a market at the mark and share the loss that nobody can pay."""
     clearing = core.parts.clearing
-    _set_state(core, market, MarketState.SETTLING)
+    core.set_market_state(market, MarketState.SETTLING)
     core.events += clearing.cancel_all(market, None, CancelReason.SETTLEMENT)
     mark = clearing.marks()[market].price_ticks
     events = list(clearing.cross_off_book(market, mark, clearing.holders(market), Cause.SETTLEMENT))
@@ -225,7 +205,7 @@ def settle(core: Core, market: MarketId) -> None:
             profits[event.account] = profits.get(event.account, 0) + event.realized_units
     _socialize(core, market, {account: max(0, profit) for account, profit in profits.items()})
     _socialize(core, market, None)
-    _set_state(core, market, MarketState.SETTLED)
+    core.set_market_state(market, MarketState.SETTLED)
 
 
 def _socialize(core: Core, market: MarketId, profits: Balances | None) -> None:
@@ -250,8 +230,3 @@ def _socialize(core: Core, market: MarketId, profits: Balances | None) -> None:
             core.events += clearing.settle_funding((account, asset, 0, 0))
             core.post(Posting(wallet(account, asset), ccp, cut))
             core.events.append(LossSocialized(market=market, account=account, asset=asset, amount_units=cut))
-
-
-def _set_state(core: Core, market: MarketId, state: MarketState) -> None:
-    core.market_states[market] = state
-    core.events.append(MarketStateChanged(market=market, state=state))

@@ -10,13 +10,17 @@ from perpkit.engine.core import Core, Liquidation, Window, Withdrawal
 from perpkit.model.market import MarketState
 from perpkit.model.price import IndexPrice, LeftOut, PriceState, SourceReading
 
+STATE_LAYOUT = 2
+"""The arrangement of what `save` returns; one more whenever it changes, so that no older snapshot is misread."""
+
 _FOLDS = ("index_price", "mark_price", "funding")
 
 
 def save(core: Core) -> dict[str, Any]:
     """Return everything the exchange owns, clearing's and the folds' state included, in sorted order.
 
-    The sequence and the clock stand beside the content: a rejected command moves the sequence and nothing else.
+    The sequence, the clock and the count of price faults stand beside the content: a rejected command may move them,
+    and nothing else.
     """
     parts = core.parts
     return {
@@ -40,6 +44,8 @@ def save(core: Core) -> dict[str, Any]:
         ],
         "reserved_units": sorted(core.reserved_units.items()),
         "inventory_due": core.inventory_due,
+        "evidence": core.evidence,
+        "price_faults": core.price_faults,
         "clock_ns": core.clock_ns,
         "sequence": core.sequence,
     }
@@ -70,6 +76,7 @@ def restore(core: Core, saved: dict[str, Any]) -> None:
     }
     core.reserved_units = dict(saved["reserved_units"])
     core.inventory_due = saved["inventory_due"]
+    core.evidence, core.price_faults = saved["evidence"], saved["price_faults"]
     core.clock_ns, core.sequence = saved["clock_ns"], saved["sequence"]
 
 

@@ -1,6 +1,9 @@
 """Money in and out: deposits credited once, withdrawals held, recalled, released and settled."""
 
+from perpkit.engine import breach
 from perpkit.engine.core import Core, Withdrawal
+from perpkit.engine.sweep import Finding
+from perpkit.model.cause import Law
 from perpkit.model.command import (
     ApproveWithdrawal,
     CancelWithdrawal,
@@ -54,9 +57,11 @@ def request(core: Core, command: RequestWithdrawal) -> Rejected | None:
     """Hold money that the account does not need.
 
     Rejects:
-        id-reused, account-locked, amount-not-positive, insufficient-balance, insufficient-margin.
+        breach-stands, id-reused, account-locked, amount-not-positive, insufficient-balance, insufficient-margin.
     """
     account, asset, amount = command.account, command.asset, command.amount_units
+    if core.evidence:
+        return Rejected(reason=RejectReason.BREACH_STANDS)
     if command.withdrawal_id in core.withdrawals or command.withdrawal_id in core.settled_withdrawals:
         return Rejected(reason=RejectReason.ID_REUSED)
     if core.locked(account, asset):
@@ -87,11 +92,13 @@ def approve(core: Core, command: ApproveWithdrawal) -> Rejected | None:
     """Release what is held, unless its account fell into breach: then it goes back and may cure the account.
 
     Rejects:
-        unknown-withdrawal.
+        unknown-withdrawal, breach-stands.
     """
     held = core.withdrawals.get(command.withdrawal_id)
     if held is None or held.released:
         return Rejected(reason=RejectReason.UNKNOWN_WITHDRAWAL)
+    if core.evidence:
+        return Rejected(reason=RejectReason.BREACH_STANDS)
     need = core.parts.clearing.need(held.account, held.asset)
     if core.locked(held.account, held.asset) or need.equity_units < need.maintenance_units:
         _give_back(core, command.withdrawal_id, held, recalled=True)
@@ -152,11 +159,16 @@ def sent(core: Core, command: WithdrawalSent) -> Rejected | None:
 
 
 def compare_holdings(core: Core, command: HoldingsReported) -> Rejected | None:
-    """Set what custody says it holds against the ledger."""
+    """Set what custody says it holds against the ledger; a difference is a breach."""
     ledger = sum(core.parts.clearing.balance(house(chart, command.asset)) for chart in sorted(CUSTODY_SIDE))
     core.events.append(
         HoldingsCompared(asset=command.asset, ledger_units=ledger, holdings_units=command.holdings_units)
     )
+    if ledger != command.holdings_units:
+        breach.halt(
+            core,
+            [Finding(law=Law.HOLDINGS, asset=command.asset, expected=ledger, found=command.holdings_units)],
+        )
     return None
 
 

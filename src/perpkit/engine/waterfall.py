@@ -6,8 +6,8 @@ import attrs
 
 from perpkit.engine.core import Core, Liquidation, work_in
 from perpkit.engine.transfers import recall
-from perpkit.errors import PluginError
-from perpkit.model.event import CancelReason, Cause, Event, Filled, LiquidationEnded, LiquidationStarted, TakenOver
+from perpkit.model.cause import CancelReason, Cause
+from perpkit.model.event import Event, Filled, LiquidationEnded, LiquidationStarted, TakenOver
 from perpkit.model.ids import HOUSE, INVENTORY_LONG, INVENTORY_SHORT, MarketId
 from perpkit.model.ledger import Chart, of_market
 from perpkit.model.position import Closing, Exposure, Pool, PoolKey, Thresholds
@@ -62,7 +62,7 @@ def liquidate(core: Core, budget: int) -> int:
         events = _take(core, case, step)
         fruitless = isinstance(step, CloseOnBook) and not any(isinstance(e, Filled) for e in events)
         if not events or (fruitless and entry.stalled):
-            raise PluginError(f"liquidation: expected a step that changes something, was {step} again")
+            raise core.parts.liquidation.guard.unexpected("a step that changes something", step)
         entry.steps += 1
         entry.stalled = fruitless
         core.events += events
@@ -106,38 +106,19 @@ def _thresholds(core: Core, pool: Pool, exposure: Exposure) -> Thresholds:
 
 
 def _take(core: Core, case: Case, step: Step) -> Sequence[Event]:
-    """Do one step, after checking that it stays within what the pool can bear."""
+    """Do one step; its guard has seen to it that the pool can bear it."""
     clearing, account = core.parts.clearing, case.pool.account
     if isinstance(step, CancelOrders):
         return clearing.cancel_all(step.market, account, CancelReason.LIQUIDATION)
     if isinstance(step, Settled):
         return ()
-    exposure = next(
-        (e for e in case.pool.exposures if (e.market, e.position_id) == (step.market, step.position_id)), None
-    )
-    if exposure is None:
-        raise PluginError(f"liquidation: expected a step on one of {sorted(case.thresholds)}, was {step}")
-    bound = bankruptcy_bound(core, exposure, case.thresholds[step.market, step.position_id])
+    exposure = next(e for e in case.pool.exposures if (e.market, e.position_id) == (step.market, step.position_id))
     if isinstance(step, CloseOnBook):
-        beyond = (step.limit_ticks - bound) * (1 if exposure.size_lots > 0 else -1) < 0
-        if beyond or not 0 < step.size_lots <= abs(exposure.size_lots):
-            raise PluginError(f"liquidation: expected at most {exposure.size_lots} lots within {bound}, was {step}")
         core.inventory_due = True  # the fee of a forced close waits there for the fund
         return clearing.close_on_book(
             account, step.market, step.position_id, step.size_lots, step.limit_ticks, 0, Cause.LIQUIDATION
         )
-    # What holds nothing has no price; it is taken over for what it owes.
-    if exposure.size_lots and step.price_ticks != bound:
-        raise PluginError(f"liquidation: expected a take-over at the bankruptcy price {bound}, was {step}")
     return _take_over(core, case, exposure, step)
-
-
-def bankruptcy_bound(core: Core, exposure: Exposure, thresholds: Thresholds) -> int:
-    """Return the bankruptcy price, or the last listed price toward loss when it cannot be passed."""
-    market = core.config.markets[exposure.market]
-    if thresholds.bankruptcy_ticks is not None:
-        return thresholds.bankruptcy_ticks
-    return market.price_min_ticks if exposure.size_lots >= 0 else market.price_max_ticks
 
 
 def _take_over(core: Core, case: Case, exposure: Exposure, step: TakeOver) -> Sequence[Event]:

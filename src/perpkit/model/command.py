@@ -142,6 +142,26 @@ class SetMarketState:
     time_ns: Nanos = 0
 
 
+@attrs.frozen(kw_only=True)
+class RunAudit:
+    """Count the whole books again, from nothing, and compare."""
+
+    time_ns: Nanos = 0
+
+
+@attrs.frozen(kw_only=True)
+class ResumeExchange:
+    """Two operators go on after a breach, and name the evidence that they looked at.
+
+    Who they are is for the embedder to check; here they only have to be two.
+    """
+
+    evidence: int
+    operator: int
+    second_operator: int
+    time_ns: Nanos = 0
+
+
 Command: TypeAlias = (
     PlaceOrder
     | CancelOrder
@@ -155,4 +175,6 @@ Command: TypeAlias = (
     | HoldingsReported
     | IndexQuotes
     | SetMarketState
+    | RunAudit
+    | ResumeExchange
 )

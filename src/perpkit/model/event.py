@@ -1,10 +1,10 @@
 """Everything that can have happened, one class each. Money and sizes are integers, as in the commands."""
 
-from enum import IntEnum
 from typing import TypeAlias
 
 import attrs
 
+from perpkit.model.cause import CancelReason, Cause, Law
 from perpkit.model.ids import AccountId, AssetId, FundId, MarketId, OrderId, PositionId
 from perpkit.model.market import MarketState
 from perpkit.model.order import Side
@@ -13,37 +13,16 @@ from perpkit.model.reject import RejectReason
 from perpkit.units import Lots, Nanos, Ppb, Ticks, Units
 
 
-class Cause(IntEnum):
-    """Why a position or a fund changed."""
-
-    TRADE = 1
-    LIQUIDATION = 2
-    TAKE_OVER = 3
-    INVENTORY = 4
-    DELEVERAGING = 5
-    SETTLEMENT = 6
-    CAPITAL = 7
-
-
-class CancelReason(IntEnum):
-    """Why an order, or what was left of it, went away."""
-
-    REQUESTED = 1
-    IMMEDIATE = 2
-    WORK_LIMIT = 3
-    LOCKED = 4
-    REDUCE_ONLY = 5
-    LIQUIDATION = 6
-    SETTLEMENT = 7
-    INSOLVENT = 8
-
-
 @attrs.frozen(kw_only=True)
 class Rejected:
-    """The command was refused and changed nothing; `check` is the index of the refusing order check, else -1."""
+    """The command was refused and changed nothing.
+
+    `check` is the index of the refusing order check, `part` the place in the manifest of the part at fault, else -1.
+    """
 
     reason: RejectReason
     check: int = -1
+    part: int = -1
 
 
 @attrs.frozen(kw_only=True)
@@ -218,6 +197,40 @@ class HoldingsCompared:
 
 
 @attrs.frozen(kw_only=True)
+class AuditCompleted:
+    """A full sweep of the books: how much of them was counted again, and in how many places it did not agree."""
+
+    accounts: int
+    positions: int
+    orders: int
+    breaches: int
+
+
+@attrs.frozen(kw_only=True)
+class BreachFound:
+    """The books do not agree; every market halts. Whoever resumes must name `evidence`.
+
+    `market` and `asset` are 0 where the law is not about one.
+    """
+
+    law: Law
+    market: MarketId
+    asset: AssetId
+    expected: int
+    found: int
+    evidence: int
+
+
+@attrs.frozen(kw_only=True)
+class ExchangeResumed:
+    """Two operators answered for a breach; the markets that it halted accept cancels again."""
+
+    evidence: int
+    operator: int
+    second_operator: int
+
+
+@attrs.frozen(kw_only=True)
 class IndexUpdated:
     """The index moved or changed state; each source's price, age, weight and why it was left out."""
 
@@ -372,4 +385,7 @@ Event: TypeAlias = (
     | Deleveraged
     | DeleveragingDone
     | LossSocialized
+    | AuditCompleted
+    | BreachFound
+    | ExchangeResumed
 )

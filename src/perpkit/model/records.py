@@ -15,6 +15,7 @@ import attrs
 from perpkit.errors import UnitsError
 from perpkit.model import command as commands
 from perpkit.model import event as events
+from perpkit.model.cause import CancelReason, Cause, Law
 from perpkit.model.command import Command
 from perpkit.model.event import Event
 from perpkit.model.market import MarketState
@@ -39,6 +40,8 @@ _COMMANDS: dict[type[Any], int] = {
     commands.HoldingsReported: 10,
     commands.IndexQuotes: 11,
     commands.SetMarketState: 12,
+    commands.RunAudit: 13,
+    commands.ResumeExchange: 14,
 }
 _EVENTS: dict[type[Any], int] = {
     events.Rejected: 101,
@@ -68,6 +71,9 @@ _EVENTS: dict[type[Any], int] = {
     events.Deleveraged: 125,
     events.DeleveragingDone: 126,
     events.LossSocialized: 127,
+    events.AuditCompleted: 128,
+    events.BreachFound: 129,
+    events.ExchangeResumed: 130,
 }
 _PARTS: dict[type[Any], int] = {Quote: 201, SourceReading: 202}
 
@@ -85,7 +91,7 @@ _FLAGS: dict[str, tuple[int, int, _Decoder]] = {
     "isolated": (0, 1, bool),
     "maker": (1, 1, bool),
     "recalled": (0, 1, bool),
-    "cause": (2, 4, events.Cause),
+    "cause": (2, 4, Cause),
     "left_out": (0, 4, LeftOut),
 }
 _ENUMS: dict[tuple[type[Any], str], type[IntEnum]] = {
@@ -94,7 +100,8 @@ _ENUMS: dict[tuple[type[Any], str], type[IntEnum]] = {
     (events.IndexUpdated, "state"): PriceState,
     (events.MarkUpdated, "state"): PriceState,
     (events.Rejected, "reason"): RejectReason,
-    (events.OrderCancelled, "reason"): events.CancelReason,
+    (events.OrderCancelled, "reason"): CancelReason,
+    (events.BreachFound, "law"): Law,
 }
 
 

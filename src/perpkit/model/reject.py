@@ -6,12 +6,17 @@ from enum import IntEnum
 class RejectReason(IntEnum):
     """Stable codes, in order of precedence; a code is never used again for something else."""
 
+    OVERLOADED = 5
     EARLIER_STAMP = 10
     UNKNOWN_MARKET = 20
     UNKNOWN_ASSET = 30
     UNKNOWN_ACCOUNT = 40
     UNKNOWN_ORDER = 50
     UNKNOWN_WITHDRAWAL = 60
+    BREACH_STANDS = 65
+    NO_SUCH_BREACH = 66
+    OPERATORS_NOT_DISTINCT = 67
+    PLUGIN_FAULT = 70
     CLIENT_ORDER_ID_REUSED = 80
     ID_REUSED = 90
     MARKET_STATE = 100

@@ -1,7 +1,7 @@
 """Order book: who trades with whom, at what price. An owner: it alone holds the resting orders of one market."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from perpkit.model.ids import OrderId
@@ -65,8 +65,12 @@ class OrderBook(Protocol):
         ...
 
     @abstractmethod
-    def orders(self, side: Side, /) -> Sequence[Order]:
-        """Return every resting order of a side in priority order: what the digest is made of."""
+    def orders(self, side: Side, /) -> Iterator[Order]:
+        """Yield the resting orders of a side in priority order: what plans are checked against, and the digest.
+
+        Cost:
+            O(1) an order that is asked for.
+        """
         ...
 
     @abstractmethod

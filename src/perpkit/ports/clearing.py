@@ -6,8 +6,9 @@ from typing import Protocol
 
 import attrs
 
+from perpkit.model.cause import CancelReason, Cause
 from perpkit.model.command import CancelOrder, PlaceOrder, SetPositionTerms
-from perpkit.model.event import CancelReason, Cause, Event
+from perpkit.model.event import Event
 from perpkit.model.ids import AccountId, AssetId, MarketId, OrderId, PositionId
 from perpkit.model.ledger import LedgerAccount, Posting
 from perpkit.model.market import MarketState
@@ -139,6 +140,12 @@ class Clearing(Protocol):
     @abstractmethod
     def holders(self, market: MarketId, /) -> Sequence[Closing]:
         """Return every position of a market, inventory included, as the change that would close it."""
+        ...
+
+    @property
+    @abstractmethod
+    def version(self) -> int:
+        """How many writes began that may have changed something. The same before and after: nothing was changed."""
         ...
 
     # Writes.

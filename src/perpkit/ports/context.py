@@ -25,12 +25,17 @@ class AssetSpec:
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """How much one command may set in motion. Work is fills, cancels and liquidation steps."""
+    """How much one command may set in motion. Work is fills, cancels and liquidation steps.
+
+    `price_faults_max`: so many commands with prices may be refused in a row because of a part; the next one halts the
+    exchange, since it no longer knows what anything is worth.
+    """
 
     order_fills_max: int = 1_000
     work_max: int = 10_000
     work_share_percent: int = 50
     client_order_ids_kept: int = 1_024
+    price_faults_max: int = 10
 
 
 @attrs.frozen(kw_only=True)

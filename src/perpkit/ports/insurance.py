@@ -6,7 +6,7 @@ from typing import Protocol
 
 import attrs
 
-from perpkit.model.event import Cause
+from perpkit.model.cause import Cause
 from perpkit.model.ids import AssetId, FundId, MarketId
 from perpkit.model.position import Balances
 from perpkit.units import Nanos, Units

@@ -107,13 +107,11 @@ class PriceTimeBook:
             for key, level in self._levels[side].items()[:count]
         )
 
-    def orders(self, side: Side, /) -> Sequence[Order]:
-        """Return a side's orders in priority order."""
-        return tuple(
-            attrs.evolve(resting.order, size_lots=resting.left_lots)
-            for level in self._levels[side].values()
-            for resting in level.values()
-        )
+    def orders(self, side: Side, /) -> Iterator[Order]:
+        """Yield a side's orders in priority order."""
+        for level in self._levels[side].values():
+            for resting in level.values():
+                yield attrs.evolve(resting.order, size_lots=resting.left_lots)
 
     def load(self, orders: Iterable[Order], /) -> None:
         """Start again with these orders."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from perpkit.model.event import Cause
+from perpkit.model.cause import Cause
 from perpkit.report import series
 from perpkit.report.canvas import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, SKY, VERMILLION, Span
 from perpkit.report.run import RunSummary, percent

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from math import nan
 from typing import TypeAlias
 
-from perpkit.model.event import Cause
+from perpkit.model.cause import Cause
 from perpkit.model.price import LeftOut, PriceState
 from perpkit.report.canvas import WIDTH, Span
 from perpkit.report.run import RunSummary

@@ -5,8 +5,8 @@ from collections import Counter
 import attrs
 
 from perpkit.engine.exchange import Outcome
+from perpkit.model.cause import Cause
 from perpkit.model.event import (
-    Cause,
     Deleveraged,
     DeleveragingDone,
     Event,

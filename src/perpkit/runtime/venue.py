@@ -1,9 +1,11 @@
 """The venue round an exchange: it stamps, journals before it answers, and talks to custody."""
 
 import contextlib
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Self
 
 import attrs
@@ -11,24 +13,34 @@ import attrs
 from perpkit.audit import state_digest
 from perpkit.engine.exchange import Exchange, Outcome
 from perpkit.errors import JournalError
-from perpkit.model.command import Command
-from perpkit.model.event import WithdrawalReleased
+from perpkit.model.command import Command, HoldingsReported, IndexQuotes, RunAudit
+from perpkit.model.event import BreachFound, WithdrawalReleased
 from perpkit.model.records import pack
 from perpkit.ports import Custody
 from perpkit.ports.journal import FrameKind, Journal
+from perpkit.runtime.evidence import FlightRecorder
 from perpkit.runtime.journal.frame import PAYLOAD_BYTES_MAX
 from perpkit.runtime.recovery import Recovered, recover
-from perpkit.units import Nanos
+from perpkit.units import MINUTE_NS, Nanos
 
 Subscriber = Callable[[Nanos, Outcome], None]
+
+logger = logging.getLogger(__name__)
 
 
 @attrs.frozen(kw_only=True)
 class Pace:
-    """How often the journal notes the state digest, and how often a snapshot is kept, in commands; 0 is never."""
+    """How often the journal notes the state digest and keeps a snapshot, and how often the books are audited; 0: never.
+
+    Units:
+        `digest_every` and `snapshot_every` in commands. `audit_every_ns`, for a full sweep of the books, and
+        `reconcile_every_ns`, for the ledger against custody, in time; `Venue.tick` does both.
+    """
 
     digest_every: int = 10_000
     snapshot_every: int = 100_000
+    audit_every_ns: Nanos = MINUTE_NS // 4
+    reconcile_every_ns: Nanos = 10 * MINUTE_NS
 
 
 class Venue:
@@ -36,7 +48,11 @@ class Venue:
 
     What is told, in order and once durable: released withdrawals to custody, then every outcome to the subscribers,
     then the caller its answer. Callers on several threads share one group commit. Whatever custody saw comes back
-    as commands, by `poll`. A replay of the journal needs no venue: it calls no custody and no clock.
+    as commands, by `poll`, and what time asks for, by `tick`. A replay of the journal needs no venue: it calls no
+    custody and no clock.
+
+    When the books do not agree, or a fault halts the exchange, `evidence-SEQUENCE.json` is written into
+    `evidence_directory`.
 
     Example:
         >>> from perpkit.engine.compose import build_custody, build_journal
@@ -60,17 +76,21 @@ class Venue:
         *,
         clock: Callable[[], Nanos],
         pace: Pace | None = None,
+        evidence_directory: str | Path | None = None,
     ) -> None:
         self.exchange = exchange
         self.custody = custody
         self.journal = journal
         self._clock = clock
         self._pace = pace or Pace()
+        self._flight = FlightRecorder(Path(evidence_directory) if evidence_directory else None)
         self._cursor = 0
+        self._audit_ns = self._reconcile_ns = 0
         self._subscribers: list[Subscriber] = []
-        self._untold: deque[tuple[Nanos, Outcome]] = deque()
+        self._untold: deque[tuple[Command, Outcome]] = deque()
         self._applying = threading.Lock()
         self._telling = threading.Lock()
+        self._polling = threading.RLock()
 
     @classmethod
     def recover(
@@ -81,6 +101,7 @@ class Venue:
         *,
         clock: Callable[[], Nanos],
         pace: Pace | None = None,
+        evidence_directory: str | Path | None = None,
     ) -> tuple[Self, Recovered]:
         """Bring a fresh exchange back from its journal and stand a venue round it.
 
@@ -90,7 +111,8 @@ class Venue:
             JournalError: the journal is damaged, or does not lead to the states that it notes.
         """
         recovered = recover(exchange, journal)
-        venue = cls(exchange, custody, journal, clock=clock, pace=pace)
+        logger.info("recovered to command %s: %s", exchange.sequence, recovered)
+        venue = cls(exchange, custody, journal, clock=clock, pace=pace, evidence_directory=evidence_directory)
         for released in exchange.outstanding():
             custody.release(released)
         return venue, recovered
@@ -131,10 +153,45 @@ class Venue:
 
     def poll(self) -> Sequence[Outcome]:
         """Turn what custody saw since the last time into commands, and do them."""
-        seen, cursor = self.custody.observe(self._cursor)
-        outcomes = self.submit_all(seen)
-        self._cursor = cursor
+        with self._polling:
+            seen, cursor = self.custody.observe(self._cursor)
+            outcomes = self.submit_all(seen)
+            self._cursor = cursor
+            return outcomes
+
+    def tick(self) -> Sequence[Outcome]:
+        """Do what time asks for: funding stamps that passed, the audit, the reconciliation. Call it often.
+
+        After a start everything is due. What is late is done once, not as often as it was missed.
+        """
+        outcomes: list[Outcome] = []
+        now_ns, pace = self._clock(), self._pace
+        due_ns = self.exchange.due_ns
+        if due_ns is not None and due_ns <= now_ns:
+            outcomes.append(self.submit(IndexQuotes()))
+        if pace.audit_every_ns and self._audit_ns <= now_ns:
+            self._audit_ns = now_ns + pace.audit_every_ns
+            outcomes.append(self.submit(RunAudit()))
+        if pace.reconcile_every_ns and self._reconcile_ns <= now_ns:
+            self._reconcile_ns = now_ns + pace.reconcile_every_ns
+            outcomes += self.reconcile()
         return outcomes
+
+    def reconcile(self) -> Sequence[Outcome]:
+        """Hold the ledger against what custody holds; a difference halts every market.
+
+        Custody may see something between two questions, so it is asked until nothing happened in between. Only what
+        custody saw changes the ledger's side, and nobody else may bring that in meanwhile.
+        """
+        with self._polling:
+            while True:
+                self.poll()
+                reports = [
+                    HoldingsReported(asset=asset, holdings_units=self.custody.holdings(asset))
+                    for asset in self.exchange.assets
+                ]
+                if not self.custody.observe(self._cursor)[0]:
+                    return self.submit_all(reports)
 
     def log(self) -> bytes:
         """Return every durable command as records: what `perpkit.audit.replay` reads."""
@@ -153,20 +210,23 @@ class Venue:
         outcomes: list[Outcome] = []
         first = self.exchange.sequence + 1
         sound = not self.exchange.halted
+        stamped: Command | None = None
         try:
             for command in commands:
-                stamp_ns = max(self._clock(), self.exchange.clock_ns)
-                stamped = attrs.evolve(command, time_ns=stamp_ns)
-                outcomes.append(self.exchange.apply(stamped))
+                stamped = attrs.evolve(command, time_ns=max(self._clock(), self.exchange.clock_ns))
+                outcome = self.exchange.apply(stamped)
+                outcomes.append(outcome)
                 records.append(pack(stamped))
-                self._untold.append((stamp_ns, outcomes[-1]))
+                self._untold.append((stamped, outcome))
+                self._flight.note(stamped, outcome)
         finally:
             # What came before a malformed command or a fault is done. The command whose fault halts the exchange is
             # not journaled, so that recovery leads to the state before it.
             for start, group in _groups(records):
                 self.journal.append(b"".join(group), len(group), first + start)
-            if self.exchange.halted and sound:
+            if stamped and self.exchange.halted and sound:
                 self.journal.halt(self.exchange.halted)
+                self._flight.fault(self.exchange, stamped, self.exchange.halted)
         every = self._pace.digest_every
         if every and _crossed(first, len(records), every):
             self._note_digest()
@@ -180,12 +240,20 @@ class Venue:
         with self._telling:
             durable = self.journal.durable_seq
             while self._untold and self._untold[0][1].sequence <= durable:
-                stamp_ns, outcome = self._untold.popleft()
-                for event in outcome.events:
-                    if isinstance(event, WithdrawalReleased):
-                        self.custody.release(event)
-                for subscriber in self._subscribers:
-                    subscriber(stamp_ns, outcome)
+                command, outcome = self._untold.popleft()
+                self._tell_one(command, outcome)
+
+    def _tell_one(self, command: Command, outcome: Outcome) -> None:
+        if outcome.fault:
+            logger.warning("command %s was refused: %s", outcome.sequence, outcome.fault)
+        for event in outcome.events:
+            if isinstance(event, WithdrawalReleased):
+                self.custody.release(event)
+        breaches = [event for event in outcome.events if isinstance(event, BreachFound)]
+        if breaches:
+            self._flight.breach(self.exchange, outcome, breaches)
+        for subscriber in self._subscribers:
+            subscriber(command.time_ns, outcome)
 
     def _keep_snapshot(self, last: int) -> None:
         every = self._pace.snapshot_every

@@ -10,13 +10,16 @@ from perpkit.engine.compose import build_custody, build_journal
 from perpkit.engine.config import ExchangeConfig
 from perpkit.engine.exchange import Exchange
 from perpkit.errors import ConfigError
-from perpkit.model.command import ApproveWithdrawal, IndexQuotes
+from perpkit.model.command import ApproveWithdrawal, IndexQuotes, RunAudit
 from perpkit.plugin import Registry
-from perpkit.runtime import Recording, Venue
+from perpkit.runtime import Pace, Recording, Venue
 from perpkit.simulate.bars import PricePath, minute_quotes
 from perpkit.simulate.population import MAKER_UNITS, Population, traders
 from perpkit.simulate.world import ASSET, FUND, MAKERS, MARKET
 from perpkit.units import MINUTE_NS, Units
+
+PACE = Pace(audit_every_ns=10 * MINUTE_NS)
+"""A minute of the simulated day lasts milliseconds: audited as often as a real day, it would be nothing but audits."""
 
 FUND_START_UNITS: Units = 20 * 10**8
 
@@ -59,7 +62,7 @@ def run(
         raise ConfigError("exchange.custody: expected vault, the only one that a simulation can pay into")
     clock = [path.bars[0][0].at_ns]
     journal = build_journal(config, registry, exchange.manifest, directory)
-    venue = Venue(exchange, vault, journal, clock=lambda: clock[0])
+    venue = Venue(exchange, vault, journal, clock=lambda: clock[0], pace=PACE, evidence_directory=directory or None)
     recording = Recording(market=market.id)
     venue.subscribe(recording.note)
     minutes = len(path.bars) * (path.length_ns // MINUTE_NS)
@@ -81,10 +84,12 @@ def run(
             venue.submit_all(population.minute(minute, around))
         venue.submit_all(ApproveWithdrawal(withdrawal_id=each) for each in population.approvals(minute))
         venue.poll()
+        venue.tick()
         recording.point(at_ns)
         if progress:
             progress(minute + 1, minutes)
-    venue.submit(vault.report(asset.id))
+    venue.submit(RunAudit())
+    venue.reconcile()
     client_side, custody_side = exchange.clearing.conservation(asset.id)
     log = venue.log()
     venue.close()

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from perpkit.errors import InvariantError
+from perpkit.model.cause import CancelReason, Cause
 from perpkit.model.command import CancelOrder, PlaceOrder, SetPositionTerms
-from perpkit.model.event import CancelReason, Cause, Event, OrderAccepted, OrderCancelled, Rejected, TermsSet
+from perpkit.model.event import Event, OrderAccepted, OrderCancelled, Rejected, TermsSet
 from perpkit.model.ids import HOUSE, INVENTORY_LONG, INVENTORY_SHORT, AccountId, AssetId, MarketId, OrderId, PositionId
 from perpkit.model.ledger import Chart, LedgerAccount, Posting
 from perpkit.model.market import MarketState
@@ -31,6 +32,7 @@ class ReferenceClearing:
         self._state = State(context)
         self._margin = context.margin
         self._books = context.books
+        self._version = 0
 
     def has_account(self, account: AccountId, /) -> bool:
         """Whether a deposit ever opened the account."""
@@ -80,7 +82,7 @@ class ReferenceClearing:
 
     def orders(self, market: MarketId, side: Side, /) -> Sequence[Order]:
         """Ask the book."""
-        return self._books[market].orders(side)
+        return tuple(self._books[market].orders(side))
 
     def breached(self, stopped: frozenset[MarketId], /) -> Sequence[Breach]:
         """Look at every account."""
@@ -99,11 +101,17 @@ class ReferenceClearing:
         """Look at every account."""
         return views.holders(self._state, market)
 
+    @property
+    def version(self) -> int:
+        """Count the writes."""
+        return self._version
+
     def place(self, command: PlaceOrder, order_id: OrderId, state: MarketState, locked: bool, /) -> Sequence[Event]:
         """Admit, then do what the book planned."""
         admitted = admit(self._state, command, order_id, state, locked)
         if isinstance(admitted, Rejected):
             return [admitted]
+        self._version += 1
         order = admitted.order
         self._state.events.append(
             OrderAccepted(
@@ -131,11 +139,13 @@ class ReferenceClearing:
         found = orders.find(self._state, command.market, command.account, command.order_id, command.client_order_id)
         if found is None:
             return [Rejected(reason=RejectReason.UNKNOWN_ORDER)]
+        self._version += 1
         orders.shrink(self._state, found.order, found.left_lots, reason)
         return self._told()
 
     def cancel_all(self, market: MarketId, account: AccountId | None, reason: CancelReason, /) -> Sequence[Event]:
         """Take an account's, or everybody's, orders out of a market."""
+        self._version += 1
         for each in list(self._state.client_accounts()) if account is None else [account]:
             orders.cancel_all(self._state, market, each, reason)
         return self._told()
@@ -166,6 +176,7 @@ class ReferenceClearing:
             time_in_force=TimeInForce.IOC,
             reduce_only=True,
         )
+        self._version += 1
         self._execute(self._books[market].plan(order), cause)
         orders.trim_reduce_only(self._state, account, orders.slot_of(order))
         return self._told()
@@ -181,6 +192,7 @@ class ReferenceClearing:
         state, spec = self._state, self._state.market(market)
         if sum(closing.change_lots for closing in closings):
             raise InvariantError(f"law 2: expected changes that sum to zero, was {closings}")
+        self._version += 1
         left = 0
         last = max((index for index, closing in enumerate(closings) if closing.change_lots), default=None)
         for index, closing in enumerate(closings):
@@ -200,6 +212,7 @@ class ReferenceClearing:
 
     def post(self, postings: Sequence[Posting], /) -> Sequence[Event]:
         """Move money; a first credit to a wallet opens the account, and a later one pays its debts."""
+        self._version += 1
         state = self._state
         for posting in postings:
             # A wallet that is asked for more than its cash first turns unrealised profit into cash.
@@ -221,10 +234,12 @@ class ReferenceClearing:
 
     def set_mark(self, mark: Mark, /) -> None:
         """Let a mark stand."""
+        self._version += 1
         self._state.marks[mark.market] = mark
 
     def accrue_funding(self, market: MarketId, per_lot_scaled: int, /) -> Sequence[Event]:
         """Move the cumulative index."""
+        self._version += 1
         self._state.sums[market].funding_index_scaled += per_lot_scaled
         if per_lot_scaled:
             orders.cancel_insolvent(self._state, market)
@@ -232,6 +247,7 @@ class ReferenceClearing:
 
     def settle_funding(self, pool: PoolKey, /) -> Sequence[Event]:
         """Book funding on one isolated position, or on all cross positions of a pool."""
+        self._version += 1
         account, asset, market, position_id = pool
         for slot in self._state.slots_in(account, asset):
             position = self._state.peek(account, slot)
@@ -253,6 +269,7 @@ class ReferenceClearing:
             return [Rejected(reason=RejectReason.TERMS_IN_USE)]
         if command.leverage < 0 or command.leverage * self._margin.initial_ppb(command.market) > SCALE:
             return [Rejected(reason=RejectReason.LEVERAGE_TOO_HIGH)]
+        self._version += 1
         terms = PositionTerms(isolated=command.isolated, leverage=command.leverage)
         self._state.position(command.account, slot).terms = terms
         settlement.forget_if_empty(self._state, command.account, slot)

@@ -1,6 +1,7 @@
 """Resting orders as clearing sees them: what they reserve, and who may still have them."""
 
-from perpkit.model.event import CancelReason, OrderCancelled, OrderRested
+from perpkit.model.cause import CancelReason
+from perpkit.model.event import OrderCancelled, OrderRested
 from perpkit.model.ids import AccountId, MarketId, OrderId
 from perpkit.model.order import Order
 from perpkit.reference.clearing.state import OpenOrder, Slot, SlotOrders, State

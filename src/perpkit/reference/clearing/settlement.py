@@ -2,7 +2,8 @@
 
 import attrs
 
-from perpkit.model.event import Cause, Filled, FundingSettled, PositionChanged
+from perpkit.model.cause import Cause
+from perpkit.model.event import Filled, FundingSettled, PositionChanged
 from perpkit.model.ids import HOUSE, AccountId, AssetId, OrderId
 from perpkit.model.ledger import Chart, LedgerAccount, house, isolated_margin, of_market, wallet
 from perpkit.reference.clearing.state import Slot, State, inventory_slot
