@@ -53,7 +53,7 @@ clean:
 # What each command needs; a stamp is renewed when pyproject.toml or constraints.txt changes.
 $(STAMPS)/demo: WANT := -e '.[cli,report]'
 $(STAMPS)/test: WANT := -e '.[cli,report,testing]' --group test
-$(STAMPS)/lint: WANT := -e '.[cli,report,testing]' --group lint
+$(STAMPS)/lint: WANT := -e '.[cli,report,testing,otel,prometheus]' --group lint
 $(STAMPS)/docs: WANT := --group docs
 
 $(STAMPS)/demo $(STAMPS)/test $(STAMPS)/lint $(STAMPS)/docs: pyproject.toml $(STAMPS)/venv

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import Self
 
 import attrs
@@ -20,6 +21,7 @@ from perpkit.ports import Custody
 from perpkit.ports.journal import FrameKind, Journal
 from perpkit.runtime.evidence import FlightRecorder
 from perpkit.runtime.journal.frame import PAYLOAD_BYTES_MAX
+from perpkit.runtime.metrics import Meter
 from perpkit.runtime.recovery import Recovered, recover
 from perpkit.units import MINUTE_NS, Nanos
 
@@ -77,6 +79,7 @@ class Venue:
         clock: Callable[[], Nanos],
         pace: Pace | None = None,
         evidence_directory: str | Path | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self.exchange = exchange
         self.custody = custody
@@ -84,6 +87,9 @@ class Venue:
         self._clock = clock
         self._pace = pace or Pace()
         self._flight = FlightRecorder(Path(evidence_directory) if evidence_directory else None)
+        self._meter = meter
+        if meter:
+            meter.opened(journal)
         self._cursor = 0
         self._audit_ns = self._reconcile_ns = 0
         self._subscribers: list[Subscriber] = []
@@ -102,6 +108,7 @@ class Venue:
         clock: Callable[[], Nanos],
         pace: Pace | None = None,
         evidence_directory: str | Path | None = None,
+        meter: Meter | None = None,
     ) -> tuple[Self, Recovered]:
         """Bring a fresh exchange back from its journal and stand a venue round it.
 
@@ -112,7 +119,9 @@ class Venue:
         """
         recovered = recover(exchange, journal)
         logger.info("recovered to command %s: %s", exchange.sequence, recovered)
-        venue = cls(exchange, custody, journal, clock=clock, pace=pace, evidence_directory=evidence_directory)
+        venue = cls(
+            exchange, custody, journal, clock=clock, pace=pace, evidence_directory=evidence_directory, meter=meter
+        )
         for released in exchange.outstanding():
             custody.release(released)
         return venue, recovered
@@ -138,8 +147,13 @@ class Venue:
             UnitsError: a command is malformed; those before it are done, it and those after it are not.
         """
         with self._applying:
+            began = perf_counter()
             outcomes = self._apply(commands)
+            if self._meter:
+                self._meter.applied(len(outcomes), perf_counter() - began)
+                self._meter.read(self.exchange, self._clock())
             last = self.exchange.sequence
+        began = perf_counter()
         try:
             self.journal.wait(last)
         except JournalError as fault:
@@ -147,6 +161,8 @@ class Venue:
             with contextlib.suppress(JournalError):
                 self.journal.halt(str(fault))
             raise
+        if self._meter:
+            self._meter.durable(len(outcomes), perf_counter() - began)
         self._tell()
         self._keep_snapshot(last)
         return outcomes
@@ -175,6 +191,9 @@ class Venue:
         if pace.reconcile_every_ns and self._reconcile_ns <= now_ns:
             self._reconcile_ns = now_ns + pace.reconcile_every_ns
             outcomes += self.reconcile()
+        if self._meter:
+            with self._applying:
+                self._meter.read(self.exchange, now_ns)
         return outcomes
 
     def reconcile(self) -> Sequence[Outcome]:
@@ -239,9 +258,12 @@ class Venue:
     def _tell(self) -> None:
         with self._telling:
             durable = self.journal.durable_seq
+            told: list[tuple[Command, Outcome]] = []
             while self._untold and self._untold[0][1].sequence <= durable:
-                command, outcome = self._untold.popleft()
-                self._tell_one(command, outcome)
+                told.append(self._untold.popleft())
+                self._tell_one(*told[-1])
+            if self._meter:
+                self._meter.note(told)
 
     def _tell_one(self, command: Command, outcome: Outcome) -> None:
         if outcome.fault:
