@@ -35,6 +35,10 @@ class Vault:
         self._seen.append(CapitalObserved(deposit_id=self._inflows, fund=fund, asset=asset, amount_units=amount_units))
         return self._inflows
 
+    def lose(self, asset: AssetId, amount_units: Units) -> None:
+        """Let money disappear that nobody released: what a reconciliation is there to find."""
+        self._holdings[asset] -= amount_units
+
     def release(self, released: WithdrawalReleased, /) -> None:
         """Send a withdrawal, the first time it is asked for."""
         if released.withdrawal_id in self._sent:
