@@ -50,6 +50,7 @@ def bench_audit(
 ) -> AuditBench:
     """Measure on an exchange where every account holds a position: maker and taker orders, totals, and sweeps."""
     exchange = _opened(accounts)
+    commands = min(commands, accounts)
     command_s, totals_s, sweep_s = [], [], []
     for turn in range(rounds):
         command_s.append(_apply_seconds(exchange, list(_trades(range(1, commands + 1)))) / commands)

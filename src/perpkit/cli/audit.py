@@ -15,6 +15,7 @@ from perpkit.engine.config import ExchangeConfig
 from perpkit.engine.exchange import Exchange, Outcome
 from perpkit.plugin import Registry
 from perpkit.ports.journal import Frame, FrameKind, Journal
+from perpkit.runtime.journal.snapshot import SnapshotFiles
 from perpkit.runtime.recovery import replay_frames
 
 COMPLAINTS_SHOWN = 20
@@ -75,13 +76,18 @@ def run(arguments: argparse.Namespace) -> int:
     """Check and print; exit code 1 on a breach that stands or that only this audit found, 2 on damage."""
     config, registry = ExchangeConfig.from_toml(arguments.directory / CONFIG), Registry.discover()
     journal = open_journal(arguments.directory, config, registry)
-    audit = _Audit(Exchange.of(config, registry), journal, dict(journal.snapshots()))
-    with Progress(["audit"]) as progress:
-        audit.replay(progress)
+    try:
+        audit = _Audit(Exchange.of(config, registry), journal, dict(journal.snapshots()))
+        with Progress(["audit"]) as progress:
+            audit.replay(progress)
+    finally:
+        journal.close()
+    kept = SnapshotFiles(arguments.directory, b"").sequences()
+    audit.complaints += [f"snapshot {sequence}: damaged" for sequence in kept if sequence not in audit.snapshots]
     witness, counted = audit.witness, audit.exchange.audit()[0]
     print(f"journal    whole to command {journal.last_seq}, state {state_digest(audit.exchange)}")
     print(f"digests    {audit.digests} agree")
-    print(f"snapshots  {audit.snapshots_agreed} of {len(audit.snapshots)} agree")
+    print(f"snapshots  {audit.snapshots_agreed} of {len(kept)} agree")
     print(f"books      {counted.accounts} accounts, {counted.positions} positions, {counted.orders} orders counted")
     for halt in audit.halts:
         print(f"halt       {halt}")

@@ -34,7 +34,7 @@ def halt(core: Core, findings: Sequence[Finding]) -> None:
 
 
 def resume(core: Core, command: ResumeExchange) -> Rejected | None:
-    """Go on after a breach: what was halted accepts cancels, and operators open the markets one by one.
+    """Go on after a breach: every halted market accepts cancels, and operators open them one by one.
 
     The next audit looks again, and halts again if nothing was mended.
 

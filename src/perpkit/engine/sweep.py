@@ -10,7 +10,7 @@ from perpkit.model.event import AuditCompleted
 from perpkit.model.ids import HOUSE, AssetId, MarketId
 from perpkit.model.ledger import CUSTODY_SIDE, Chart, house, insurance, of_market, withdrawal
 from perpkit.model.market import ValueRounding
-from perpkit.model.order import Side
+from perpkit.model.order import Order, Side
 from perpkit.model.position import Exposure, Pool
 from perpkit.units import Units
 
@@ -47,14 +47,11 @@ def sweep(core: Core) -> tuple[AuditCompleted, list[Finding]]:
     orders = 0
     for market, held in exposures.items():
         findings += _zero_sum(core, market, held)
-        resting = sum(sum(1 for _ in clearing.orders(market, side)) for side in Side)
-        orders += resting
-        reserving = sum(exposure.open_orders for exposure in held)
-        if reserving != resting:
-            findings.append(Finding(law=Law.RESERVATIONS, market=market, expected=resting, found=reserving))
-    completed = AuditCompleted(
-        accounts=len(accounts), positions=sum(map(len, exposures.values())), orders=orders, breaches=len(findings)
-    )
+        resting = [order for side in Side for order in clearing.orders(market, side)]
+        orders += len(resting)
+        findings += _reservations(core, market, held, resting)
+    positions = sum(_is_open(each) for held in exposures.values() for each in held)
+    completed = AuditCompleted(accounts=len(accounts), positions=positions, orders=orders, breaches=len(findings))
     return completed, findings
 
 
@@ -63,11 +60,17 @@ def _conservation(core: Core, asset: AssetId, pools: list[Pool]) -> Iterator[Fin
     clearing = core.parts.clearing
     own: list[Units] = [pool.wallet_units for pool in pools]
     own += [each.isolated_units for pool in pools for each in pool.exposures if each.isolated_units is not None]
-    own += [
-        clearing.balance(withdrawal(withdrawal_id, asset))
-        for withdrawal_id, held in core.withdrawals.items()
-        if held.asset == asset
-    ]
+    released = 0
+    for withdrawal_id, held in core.withdrawals.items():
+        if held.asset == asset:
+            waits = clearing.balance(withdrawal(withdrawal_id, asset))
+            released += held.amount_units if held.released else 0
+            own.append(waits)
+            if waits != held.amount_units:
+                yield Finding(law=Law.CONSERVATION, asset=asset, expected=held.amount_units, found=waits)
+    in_flight = clearing.balance(house(Chart.CUSTODY_IN_FLIGHT, asset))
+    if in_flight != released:
+        yield Finding(law=Law.CONSERVATION, asset=asset, expected=released, found=in_flight)
     own += [clearing.balance(insurance(fund, asset)) for fund in core.parts.insurance.funds()]
     own += [clearing.balance(house(chart, asset)) for chart in _ONCE_AN_ASSET]
     custody = [clearing.balance(house(chart, asset)) for chart in sorted(CUSTODY_SIDE)]
@@ -87,18 +90,41 @@ def _conservation(core: Core, asset: AssetId, pools: list[Pool]) -> Iterator[Fin
 
 
 def _zero_sum(core: Core, market: MarketId, held: list[Exposure]) -> Iterator[Finding]:
-    """Law 2: sizes, costs, and what all positions are worth at one mark."""
-    clearing, spec = core.parts.clearing, core.config.markets[market]
+    """Law 2: sizes, costs, funding, and what all positions are worth at one mark."""
+    clearing, spec, totals = core.parts.clearing, core.config.markets[market], core.parts.clearing.totals(market)
     ccp = clearing.balance(of_market(Chart.CCP, spec.settlement, market))
-    open_interest = clearing.totals(market).open_interest_lots
+    # Every settlement left less than one unit behind, and so would settling each position now.
+    funding = clearing.balance(of_market(Chart.FUNDING, spec.settlement, market))
+    funding += sum(each.funding_due_units for each in held)
+    residue = min(max(0, funding), totals.funding_settlements + len(held))
     mark = clearing.marks()[market].price_ticks
     worth = sum(spec.value(each.size_lots, mark) for each in held) if mark else 0
-    roundings = 0 if spec.value_rounding is ValueRounding.UNIT else len(held)
+    roundings = 0 if spec.value_rounding is ValueRounding.UNIT else sum(map(_is_open, held))
     for expected, found in (
         (0, sum(each.size_lots for each in held)),
         (0, sum(each.cost_units + each.unpaid_units for each in held) + ccp),
-        (open_interest, sum(max(each.size_lots, 0) for each in held)),
+        (residue, funding),
+        (totals.open_interest_lots, sum(max(each.size_lots, 0) for each in held)),
         (0, worth if abs(worth) > roundings else 0),
     ):
         if found != expected:
             yield Finding(law=Law.ZERO_SUM, market=market, expected=expected, found=found)
+
+
+def _reservations(core: Core, market: MarketId, held: list[Exposure], resting: list[Order]) -> Iterator[Finding]:
+    """What rests in the book is what clearing sets money aside for, order by order, and no order more."""
+    known = 0
+    for order in resting:
+        found = core.parts.clearing.order(market, order.account, order.id, 0)
+        known += found is not None
+        lots = found.size_lots if found else 0
+        if lots != order.size_lots:
+            yield Finding(law=Law.RESERVATIONS, market=market, expected=order.size_lots, found=lots)
+    reserving = sum(exposure.open_orders for exposure in held)
+    if reserving != known:
+        yield Finding(law=Law.RESERVATIONS, market=market, expected=known, found=reserving)
+
+
+def _is_open(exposure: Exposure) -> bool:
+    """Whether this is a position, or one that still owes; not only orders."""
+    return exposure.size_lots != 0 or exposure.unpaid_units != 0

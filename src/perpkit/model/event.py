@@ -223,7 +223,7 @@ class BreachFound:
 
 @attrs.frozen(kw_only=True)
 class ExchangeResumed:
-    """Two operators answered for a breach; the markets that it halted accept cancels again."""
+    """Two operators answered for a breach; every halted market accepts cancels again."""
 
     evidence: int
     operator: int

@@ -28,6 +28,7 @@ class FlightRecorder:
     """
 
     directory: Path | None
+    _written: int = attrs.field(default=0, init=False)
     _last: deque[tuple[Command, Outcome]] = attrs.field(factory=lambda: deque(maxlen=FLIGHT_COMMANDS), init=False)
 
     def note(self, command: Command, outcome: Outcome) -> None:
@@ -35,7 +36,10 @@ class FlightRecorder:
         self._last.append((command, outcome))
 
     def breach(self, exchange: Exchange, outcome: Outcome, breaches: Sequence[BreachFound]) -> None:
-        """Write down a breach of the books; the file is named after the command that found it."""
+        """Write down a breach of the books, once; the file is named after the command that found it."""
+        if breaches[0].evidence == self._written:
+            return
+        self._written = breaches[0].evidence
         found = [_fields(each) for each in breaches]
         self._write(exchange, outcome.sequence, {"evidence": breaches[0].evidence, "breaches": found})
 

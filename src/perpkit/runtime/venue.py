@@ -27,6 +27,8 @@ from perpkit.units import MINUTE_NS, Nanos
 
 Subscriber = Callable[[Nanos, Outcome], None]
 
+RECONCILE_ROUNDS = 10
+
 logger = logging.getLogger(__name__)
 
 
@@ -186,10 +188,10 @@ class Venue:
         if due_ns is not None and due_ns <= now_ns:
             outcomes.append(self.submit(IndexQuotes()))
         if pace.audit_every_ns and self._audit_ns <= now_ns:
-            self._audit_ns = now_ns + pace.audit_every_ns
+            self._audit_ns = _next_due(self._audit_ns, pace.audit_every_ns, now_ns)
             outcomes.append(self.submit(RunAudit()))
         if pace.reconcile_every_ns and self._reconcile_ns <= now_ns:
-            self._reconcile_ns = now_ns + pace.reconcile_every_ns
+            self._reconcile_ns = _next_due(self._reconcile_ns, pace.reconcile_every_ns, now_ns)
             outcomes += self.reconcile()
         if self._meter:
             with self._applying:
@@ -199,11 +201,11 @@ class Venue:
     def reconcile(self) -> Sequence[Outcome]:
         """Hold the ledger against what custody holds; a difference halts every market.
 
-        Custody may see something between two questions, so it is asked until nothing happened in between. Only what
-        custody saw changes the ledger's side, and nobody else may bring that in meanwhile.
+        Custody may see something between two questions, so it is asked until nothing happened in between, a few times.
+        Only what custody saw changes the ledger's side, and nobody else may bring that in meanwhile.
         """
         with self._polling:
-            while True:
+            for _ in range(RECONCILE_ROUNDS):
                 self.poll()
                 reports = [
                     HoldingsReported(asset=asset, holdings_units=self.custody.holdings(asset))
@@ -211,6 +213,8 @@ class Venue:
                 ]
                 if not self.custody.observe(self._cursor)[0]:
                     return self.submit_all(reports)
+        logger.warning("custody saw something between each of %s pairs of questions; not reconciled", RECONCILE_ROUNDS)
+        return ()
 
     def log(self) -> bytes:
         """Return every durable command as records: what `perpkit.audit.replay` reads."""
@@ -237,19 +241,28 @@ class Venue:
                 outcomes.append(outcome)
                 records.append(pack(stamped))
                 self._untold.append((stamped, outcome))
-                self._flight.note(stamped, outcome)
+                self._keep_evidence(stamped, outcome)
         finally:
+            if stamped and self.exchange.halted and sound:
+                self._flight.fault(self.exchange, stamped, self.exchange.halted)
             # What came before a malformed command or a fault is done. The command whose fault halts the exchange is
             # not journaled, so that recovery leads to the state before it.
             for start, group in _groups(records):
                 self.journal.append(b"".join(group), len(group), first + start)
-            if stamped and self.exchange.halted and sound:
-                self.journal.halt(self.exchange.halted)
-                self._flight.fault(self.exchange, stamped, self.exchange.halted)
+            if self.exchange.halted and sound:
+                with contextlib.suppress(JournalError):
+                    self.journal.halt(self.exchange.halted)
         every = self._pace.digest_every
         if every and _crossed(first, len(records), every):
             self._note_digest()
         return outcomes
+
+    def _keep_evidence(self, command: Command, outcome: Outcome) -> None:
+        """Remember what was done, and write a breach down while the state is the one that it was found in."""
+        self._flight.note(command, outcome)
+        breaches = [event for event in outcome.events if isinstance(event, BreachFound)]
+        if breaches:
+            self._flight.breach(self.exchange, outcome, breaches)
 
     def _note_digest(self) -> None:
         if self.exchange.sequence:
@@ -271,9 +284,6 @@ class Venue:
         for event in outcome.events:
             if isinstance(event, WithdrawalReleased):
                 self.custody.release(event)
-        breaches = [event for event in outcome.events if isinstance(event, BreachFound)]
-        if breaches:
-            self._flight.breach(self.exchange, outcome, breaches)
         for subscriber in self._subscribers:
             subscriber(command.time_ns, outcome)
 
@@ -303,3 +313,8 @@ def _groups(records: Sequence[bytes]) -> Iterator[tuple[int, Sequence[bytes]]]:
 def _crossed(first: int, count: int, every: int) -> bool:
     """Whether a multiple of `every` lies among `count` numbers from `first`."""
     return (first + count - 1) // every > (first - 1) // every
+
+
+def _next_due(due_ns: Nanos, every_ns: Nanos, now_ns: Nanos) -> Nanos:
+    """Return the next time on the same beat; a beat that was missed begins anew."""
+    return due_ns + every_ns if due_ns + every_ns > now_ns else now_ns + every_ns
