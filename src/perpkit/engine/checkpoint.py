@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from perpkit.engine.core import Core
 from perpkit.engine.snapshot import save
 from perpkit.model.command import Command
+from perpkit.model.event import Event
 from perpkit.units import div_floor
 
 COMMANDS_MIN = 1_000
@@ -21,7 +22,7 @@ class Checkpoint:
     """
 
     def __init__(self, core: Core) -> None:
-        self._state, self._since = b"", list[tuple[int, Command]]()
+        self._state, self._since = b"", list[tuple[int, Command, tuple[Event, ...]]]()
         self.take(core)
 
     def take(self, core: Core) -> None:
@@ -29,13 +30,13 @@ class Checkpoint:
         self._state = json.dumps(save(core)).encode()
         self._since.clear()
 
-    def note(self, core: Core, command: Command) -> None:
-        """Remember a command that was done.
+    def note(self, core: Core, command: Command, events: tuple[Event, ...]) -> None:
+        """Remember a command that was done, and what it did.
 
         Cost:
             Constant; now and then a dump of the state.
         """
-        self._since.append((core.sequence, command))
+        self._since.append((core.sequence, command, events))
         if len(self._since) >= max(COMMANDS_MIN, div_floor(len(self._state), STATE_BYTES_A_COMMAND)):
             self.take(core)
 
@@ -43,6 +44,6 @@ class Checkpoint:
         """Return the state to come back to."""
         return self._state
 
-    def since(self) -> Iterator[tuple[int, Command]]:
-        """Yield what was done after it, with sequences."""
+    def since(self) -> Iterator[tuple[int, Command, tuple[Event, ...]]]:
+        """Yield what was done after it: sequence, command, and the events that it must lead to again."""
         yield from self._since

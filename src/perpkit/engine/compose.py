@@ -121,7 +121,7 @@ def compose(config: ExchangeConfig, registry: Registry) -> Parts:
     """
     builder = _Builder(config, registry)
     fees = builder.each(FEES, lambda part, guard, _: GuardedFees(part, guard))
-    books = builder.each(BOOK, lambda part, guard, _: GuardedBook(part, guard))
+    books = builder.each(BOOK, lambda part, guard, _: GuardedBook(part, guard, config.limits.order_fills_max))
     context = _exchange_context(config, fees)
     margin = builder.one(MARGIN, context, lambda part, guard: GuardedMargin(part, guard, context))
     order_checks = {

@@ -15,7 +15,7 @@ from perpkit.engine.core import Core
 from perpkit.engine.edge import Edge
 from perpkit.engine.snapshot import restore, save
 from perpkit.engine.sweep import Finding, sweep
-from perpkit.errors import HaltedError, PartFaultError
+from perpkit.errors import HaltedError, InvariantError, PartFaultError
 from perpkit.model.command import Command, IndexQuotes
 from perpkit.model.event import AuditCompleted, Event, Filled, Rejected, WithdrawalReleased
 from perpkit.model.ids import AssetId, MarketId
@@ -171,10 +171,13 @@ class Exchange(Edge):
         core.events = []
         try:
             fault = self._attempt(core, command)
-        except Exception as error:
+        except BaseException as error:
             self._fault = error
             raise
-        return Outcome(sequence=core.sequence, events=tuple(core.events), fault=fault)
+        outcome = Outcome(sequence=core.sequence, events=tuple(core.events), fault=fault)
+        if not fault:
+            self._checkpoint.note(core, command, outcome.events)
+        return outcome
 
     def check_totals(self) -> None:
         """Check the running totals, as is done after every command.
@@ -208,12 +211,12 @@ class Exchange(Edge):
 
     def _attempt(self, core: Core, command: Command) -> str:
         """Run a command; when a part's fault stops it, take everything back and say whose fault it was."""
-        version, queued = core.parts.clearing.version, bool(core.queue)
+        version, queued, faulted = core.parts.clearing.version, bool(core.queue), core.price_faults
         try:
             self._run(core, command)
         except PartFaultError as error:
             priced = isinstance(command, IndexQuotes)
-            faults = core.price_faults + priced
+            faults = faulted + priced
             if faults > core.config.limits.price_faults_max:
                 raise
             # Without prices, and with nothing left over from before, only clearing can have changed.
@@ -222,16 +225,19 @@ class Exchange(Edge):
             core.price_faults = faults
             core.events = [Rejected(reason=RejectReason.PLUGIN_FAULT, part=error.part)]
             return str(error)
-        self._checkpoint.note(core, command)
         return ""
 
     def _undo(self, core: Core) -> None:
         """Go back to the checkpoint and do what was done since, up to the command that met a fault."""
         sequence = core.sequence
         restore(core, json.loads(self._checkpoint.state()))
-        for done, command in self._checkpoint.since():
+        for done, command, events in self._checkpoint.since():
             core.sequence, core.events = done, []
             self._run(core, command)
+            if tuple(core.events) != events:
+                raise InvariantError(
+                    f"command {done}: expected the same events again, was {core.events}: a part changed"
+                )
         core.sequence = sequence
 
     def _run(self, core: Core, command: Command) -> None:

@@ -20,6 +20,7 @@ from perpkit.model.command import (
     DepositObserved,
     HoldingsReported,
     IndexQuotes,
+    NoteFault,
     PlaceOrder,
     RequestWithdrawal,
     ResumeExchange,
@@ -74,7 +75,9 @@ def _check_fields(value: Any) -> None:
         elif type(found) is not int:
             raise UnitsError(f"{type(value).__name__}.{name}: expected an int, was {type(found).__name__} {found!r}")
         elif not -INTEGER_BOUND < found < INTEGER_BOUND:
-            raise UnitsError(f"{type(value).__name__}.{name}: expected less than 2^62 in magnitude, was {found}")
+            raise UnitsError(
+                f"{type(value).__name__}.{name}: expected less than 2^62 in magnitude, was of {found.bit_length()} bits"
+            )
 
 
 def refuse_unknown(core: Core, command: Command) -> Rejected | None:
@@ -168,6 +171,11 @@ def _run_audit(core: Core, _command: RunAudit) -> None:
     breach.audit(core)
 
 
+def _note_fault(core: Core, command: NoteFault) -> Rejected:
+    core.price_faults += command.priced
+    return Rejected(reason=RejectReason.PLUGIN_FAULT, part=command.part)
+
+
 def _let_time_pass(_core: Core, _command: IndexQuotes) -> None:
     """Quotes have no effect of their own; repricing comes after, also when there are none."""
 
@@ -187,4 +195,5 @@ _EFFECTS: dict[type[Any], Callable[[Core, Any], Rejected | Duplicate | None]] = 
     SetMarketState: _set_market_state,
     RunAudit: _run_audit,
     ResumeExchange: breach.resume,
+    NoteFault: _note_fault,
 }

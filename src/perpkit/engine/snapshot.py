@@ -26,10 +26,10 @@ def save(core: Core) -> dict[str, Any]:
     return {
         "clearing": json.loads(parts.clearing.dump()),
         "folds": {
-            name: {str(market): fold.dump().decode() for market, fold in sorted(getattr(parts, name).items())}
+            name: {str(market): fold.dump().decode("latin-1") for market, fold in sorted(getattr(parts, name).items())}
             for name in _FOLDS
         },
-        "insurance": parts.insurance.dump().decode(),
+        "insurance": parts.insurance.dump().decode("latin-1"),
         "market_states": [[market, int(state)] for market, state in sorted(core.market_states.items())],
         "indexes": [_index(core.indexes[market]) for market in sorted(core.indexes)],
         "funding_next_ns": sorted(core.funding_next_ns.items()),
@@ -57,8 +57,8 @@ def restore(core: Core, saved: dict[str, Any]) -> None:
     parts.clearing.load(json.dumps(saved["clearing"]).encode())
     for name in _FOLDS:
         for market, fold in getattr(parts, name).items():
-            fold.load(saved["folds"][name][str(market)].encode())
-    parts.insurance.load(saved["insurance"].encode())
+            fold.load(saved["folds"][name][str(market)].encode("latin-1"))
+    parts.insurance.load(saved["insurance"].encode("latin-1"))
     core.market_states = {market: MarketState(state) for market, state in saved["market_states"]}
     core.indexes = {fields[0]: _read_index(fields) for fields in saved["indexes"]}
     core.funding_next_ns = dict(saved["funding_next_ns"])

@@ -2,6 +2,7 @@
 
 from perpkit.engine import breach
 from perpkit.engine.core import Core, Withdrawal
+from perpkit.engine.guard.base import INTEGER_BOUND
 from perpkit.engine.sweep import Finding
 from perpkit.model.cause import Law
 from perpkit.model.command import (
@@ -31,7 +32,7 @@ def deposit(core: Core, command: DepositObserved) -> Rejected | None:
     """Credit a deposit once by its id; what the asset's limit or an impossible account stops waits in suspense.
 
     Rejects:
-        id-reused, amount-not-positive.
+        id-reused, amount-not-positive, amount-above-maximum.
     """
     target = wallet(command.account, command.asset) if command.account > HOUSE else None
     return _credit(core, command, target, command.account)
@@ -41,7 +42,7 @@ def capital(core: Core, command: CapitalObserved) -> Rejected | None:
     """Credit the operator's money to an insurance fund, in the same way.
 
     Rejects:
-        id-reused, amount-not-positive.
+        id-reused, amount-not-positive, amount-above-maximum.
     """
     asset = command.asset
     target = insurance(command.fund, asset) if command.fund in core.parts.insurance.funds() else None
@@ -202,20 +203,23 @@ def _forget(core: Core, withdrawal_id: int) -> None:
 def _credit(
     core: Core, command: DepositObserved | CapitalObserved, target: LedgerAccount | None, account: AccountId
 ) -> Rejected | None:
-    """Book money that has arrived. It is there whatever the books think of it, so none of it is ever refused."""
+    """Book money that has arrived. It is there whatever the books think of it, so it is taken while 64 bits hold it."""
     if command.deposit_id in core.deposit_ids:
         return Rejected(reason=RejectReason.ID_REUSED)
     if command.amount_units <= 0:
         return Rejected(reason=RejectReason.AMOUNT_NOT_POSITIVE)
     asset, hot = command.asset, house(Chart.CUSTODY_HOT, command.asset)
-    room = core.config.assets[asset].deposits_max_units - core.deposits_units.get(asset, 0)
+    held = core.deposits_units.get(asset, 0)
+    if held + command.amount_units >= INTEGER_BOUND:
+        return Rejected(reason=RejectReason.AMOUNT_ABOVE_MAXIMUM)
+    room = core.config.assets[asset].deposits_max_units - held
     credited = max(0, min(command.amount_units, room)) if target else 0
     if target and credited:
         core.post(Posting(hot, target, credited))
     if suspended := command.amount_units - credited:
         core.post(Posting(hot, house(Chart.SUSPENSE, asset), suspended))
     core.deposit_ids.add(command.deposit_id)
-    core.deposits_units[asset] = core.deposits_units.get(asset, 0) + command.amount_units
+    core.deposits_units[asset] = held + command.amount_units
     core.events.append(
         DepositCredited(
             deposit_id=command.deposit_id,

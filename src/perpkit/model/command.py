@@ -162,6 +162,18 @@ class ResumeExchange:
     time_ns: Nanos = 0
 
 
+@attrs.frozen(kw_only=True)
+class NoteFault:
+    """A part failed a command, which was refused. A journal keeps this in its place, so that nobody asks that part again.
+
+    `part` is its place in the manifest, `priced` whether the command carried prices.
+    """
+
+    part: int
+    priced: bool = False
+    time_ns: Nanos = 0
+
+
 Command: TypeAlias = (
     PlaceOrder
     | CancelOrder
@@ -177,4 +189,5 @@ Command: TypeAlias = (
     | SetMarketState
     | RunAudit
     | ResumeExchange
+    | NoteFault
 )

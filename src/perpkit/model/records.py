@@ -42,6 +42,7 @@ _COMMANDS: dict[type[Any], int] = {
     commands.SetMarketState: 12,
     commands.RunAudit: 13,
     commands.ResumeExchange: 14,
+    commands.NoteFault: 15,
 }
 _EVENTS: dict[type[Any], int] = {
     events.Rejected: 101,
@@ -90,6 +91,7 @@ _FLAGS: dict[str, tuple[int, int, _Decoder]] = {
     "reduce_only": (5, 1, bool),
     "isolated": (0, 1, bool),
     "maker": (1, 1, bool),
+    "priced": (0, 1, bool),
     "recalled": (0, 1, bool),
     "cause": (2, 4, Cause),
     "left_out": (0, 4, LeftOut),

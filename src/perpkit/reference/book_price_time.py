@@ -7,7 +7,8 @@ from sortedcontainers import SortedDict
 
 from perpkit.errors import PluginError
 from perpkit.model.ids import OrderId
-from perpkit.model.order import Level, Match, MatchPlan, Order, Side, TimeInForce
+from perpkit.model.matching import match
+from perpkit.model.order import Level, MatchPlan, Order, Side
 from perpkit.plugin import NoOptions
 from perpkit.ports.context import MarketContext
 from perpkit.units import Lots, Ticks
@@ -40,47 +41,15 @@ class PriceTimeBook:
 
     def plan(self, taker: Order, /) -> MatchPlan:
         """Walk the other side without touching it."""
-        left = taker.size_lots
-        matches: list[Match] = []
-        limited = False
-        for resting in self._makers(taker):
-            if left == 0:
-                break
-            if len(matches) == self._fills_max:
-                limited = True
-                break
-            size = min(left, resting.left_lots)
-            left -= size
-            maker = resting.order
-            matches.append(
-                Match(
-                    maker=maker.id,
-                    maker_account=maker.account,
-                    maker_position_id=maker.position_id,
-                    price_ticks=maker.price_ticks,
-                    size_lots=size,
-                    maker_left_lots=resting.left_lots - size,
-                )
-            )
-        if left and taker.time_in_force is TimeInForce.FOK:
-            matches, left = [], taker.size_lots
-        rests = left if taker.time_in_force is TimeInForce.GTC and not limited else 0
-        return MatchPlan(
-            taker=taker,
-            version=self._version,
-            matches=tuple(matches),
-            rest_lots=rests,
-            cancel_lots=left - rests,
-            work_limited=limited,
-        )
+        return match(taker, self.orders(taker.side.opposite), self._fills_max, self._version)
 
     def commit(self, plan: MatchPlan, /) -> None:
         """Apply a plan made at the book's present version."""
         if plan.version != self._version:
             raise PluginError(f"book: expected a plan of version {self._version}, was {plan.version}; plan again")
         self._version += 1
-        for match in plan.matches:
-            self._shrink(self._orders[match.maker], match.size_lots)
+        for met in plan.matches:
+            self._shrink(self._orders[met.maker], met.size_lots)
         if plan.rest_lots:
             self._rest(plan.taker, plan.rest_lots)
 
@@ -121,13 +90,6 @@ class PriceTimeBook:
             levels.clear()
         for order in orders:
             self._rest(order, order.size_lots)
-
-    def _makers(self, taker: Order) -> Iterator[_Resting]:
-        bound = taker.side * taker.price_ticks
-        for key, level in self._levels[taker.side.opposite].items():
-            if key > bound:
-                return
-            yield from level.values()
 
     def _rest(self, order: Order, left_lots: Lots) -> None:
         resting = _Resting(order, left_lots)

@@ -13,9 +13,9 @@ import attrs
 
 from perpkit.audit import state_digest
 from perpkit.engine.exchange import Exchange, Outcome
-from perpkit.errors import JournalError
-from perpkit.model.command import Command, HoldingsReported, IndexQuotes, RunAudit
-from perpkit.model.event import BreachFound, WithdrawalReleased
+from perpkit.errors import JournalError, UnitsError
+from perpkit.model.command import Command, HoldingsReported, IndexQuotes, NoteFault, RunAudit
+from perpkit.model.event import BreachFound, Rejected, WithdrawalReleased
 from perpkit.model.records import pack
 from perpkit.ports import Custody
 from perpkit.ports.journal import FrameKind, Journal
@@ -174,7 +174,9 @@ class Venue:
         with self._polling:
             seen, cursor = self.custody.observe(self._cursor)
             outcomes = self.submit_all(seen)
-            self._cursor = cursor
+            # What a part's fault refused is not lost: custody tells it again, and what was credited is known by its id.
+            if not any(outcome.fault for outcome in outcomes):
+                self._cursor = cursor
             return outcomes
 
     def tick(self) -> Sequence[Outcome]:
@@ -237,9 +239,10 @@ class Venue:
         try:
             for command in commands:
                 stamped = attrs.evolve(command, time_ns=max(self._clock(), self.exchange.clock_ns))
+                record = _record(stamped)
                 outcome = self.exchange.apply(stamped)
                 outcomes.append(outcome)
-                records.append(pack(stamped))
+                records.append(_note_of(stamped, outcome) if outcome.fault else record)
                 self._untold.append((stamped, outcome))
                 self._keep_evidence(stamped, outcome)
         finally:
@@ -296,6 +299,23 @@ class Venue:
             durable = self.journal.durable_seq == self.exchange.sequence
             if durable and self.exchange.sequence - newest >= every:
                 self.journal.put_snapshot(self.exchange.sequence, self.exchange.dump())
+
+
+def _record(command: Command) -> bytes:
+    """Return the record of a command, before anything is done that no frame could hold."""
+    record = pack(command)
+    if len(record) > PAYLOAD_BYTES_MAX:
+        raise UnitsError(
+            f"{type(command).__name__}: expected at most {PAYLOAD_BYTES_MAX} bytes of records, was {len(record)}"
+        )
+    return record
+
+
+def _note_of(command: Command, outcome: Outcome) -> bytes:
+    """Return what is journaled for a command that a part failed: the refusal, whatever that part says next time."""
+    (refused,) = (event for event in outcome.events if isinstance(event, Rejected))
+    priced = isinstance(command, IndexQuotes)
+    return pack(NoteFault(part=refused.part, priced=priced, time_ns=command.time_ns))
 
 
 def _groups(records: Sequence[bytes]) -> Iterator[tuple[int, Sequence[bytes]]]:

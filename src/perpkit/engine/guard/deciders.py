@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from perpkit.engine.guard.base import Guard, whole
+from perpkit.engine.guard.base import Guard, same, whole
 from perpkit.model.ids import AccountId, MarketId, PositionId
 from perpkit.model.market import MarketSpec
 from perpkit.model.order import Order
-from perpkit.model.position import Exposure, Need, Pool, SlotNeed, Thresholds, Winner
+from perpkit.model.position import Exposure, Need, Pool, SlotNeed, Thresholds
 from perpkit.model.price import Mark
 from perpkit.ports.context import ExchangeContext
 from perpkit.ports.deleveraging import DeleveragingCase, DeleveragingPolicy, Share
@@ -25,16 +25,18 @@ class GuardedMargin:
     def need(self, pool: Pool, marks: Mapping[MarketId, Mark], /) -> Need:
         """Ask; a need says something of every exposure, in their order, and is never negative."""
         need = self._guard.ask(self.part.need, pool, marks)
-        sound = (
-            type(need) is Need
-            and whole(need.equity_units)
-            and whole(need.initial_units, 0)
-            and whole(need.maintenance_units, 0)
-            and len(need.slots) == len(pool.exposures)
-            and all(_speaks_of(slot, exposure) for slot, exposure in zip(need.slots, pool.exposures, strict=True))
+        self._guard.judge(
+            need,
+            f"a need of {len(pool.exposures)} positions",
+            lambda: (
+                type(need) is Need
+                and whole(need.equity_units)
+                and whole(need.initial_units, 0)
+                and whole(need.maintenance_units, 0)
+                and len(need.slots) == len(pool.exposures)
+                and all(_speaks_of(slot, exposure) for slot, exposure in zip(need.slots, pool.exposures, strict=True))
+            ),
         )
-        if not sound:
-            raise self._guard.unexpected(f"a need of {len(pool.exposures)} positions", need)
         return need
 
     def thresholds(
@@ -42,13 +44,15 @@ class GuardedMargin:
     ) -> Thresholds:
         """Ask; a threshold is a listed price."""
         found = self._guard.ask(self.part.thresholds, pool, market, position_id, marks)
-        sound = (
-            type(found) is Thresholds
-            and _listed_or_none(self._markets[market], found.liquidation_ticks)
-            and _listed_or_none(self._markets[market], found.bankruptcy_ticks)
+        self._guard.judge(
+            found,
+            "thresholds at listed prices",
+            lambda: (
+                type(found) is Thresholds
+                and _listed_or_none(self._markets[market], found.liquidation_ticks)
+                and _listed_or_none(self._markets[market], found.bankruptcy_ticks)
+            ),
         )
-        if not sound:
-            raise self._guard.unexpected("thresholds at listed prices", found)
         return found
 
     def closing_value(
@@ -56,22 +60,19 @@ class GuardedMargin:
     ) -> Units:
         """Ask."""
         value = self._guard.ask(self.part.closing_value, pool, market, position_id, size_lots, marks)
-        if not whole(value):
-            raise self._guard.unexpected("a closing value in accounting units", value)
+        self._guard.judge(value, "a closing value in accounting units", lambda: whole(value))
         return value
 
     def opening_margin(self, exposure: Exposure, opening_units: Units, marks: Mapping[MarketId, Mark], /) -> Units:
         """Ask; it is never negative."""
         margin = self._guard.ask(self.part.opening_margin, exposure, opening_units, marks)
-        if not whole(margin, 0):
-            raise self._guard.unexpected("a margin of at least 0 accounting units", margin)
+        self._guard.judge(margin, "a margin of at least 0 accounting units", lambda: whole(margin, 0))
         return margin
 
     def initial_ppb(self, market: MarketId, /) -> Ppb:
         """Ask; a rate is at most 1."""
         rate = self._guard.ask(self.part.initial_ppb, market)
-        if not whole(rate, 0, SCALE):
-            raise self._guard.unexpected("a rate of 0 to 1, in parts per billion", rate)
+        self._guard.judge(rate, "a rate of 0 to 1, in parts per billion", lambda: whole(rate, 0, SCALE))
         return rate
 
 
@@ -79,7 +80,8 @@ def _speaks_of(slot: SlotNeed, exposure: Exposure) -> bool:
     isolated = exposure.isolated_units is not None
     return (
         type(slot) is SlotNeed
-        and (slot.market, slot.position_id) == (exposure.market, exposure.position_id)
+        and same(slot.market, exposure.market)
+        and same(slot.position_id, exposure.position_id)
         and whole(slot.maintenance_units, 0)
         and (whole(slot.equity_units) if isolated else slot.equity_units is None)
     )
@@ -98,8 +100,7 @@ class GuardedFees:
     def rate_ppb(self, account: AccountId, maker: bool, /) -> Ppb:
         """Ask."""
         rate = self._guard.ask(self.part.rate_ppb, account, maker)
-        if not whole(rate, -SCALE, SCALE):
-            raise self._guard.unexpected("a rate of -1 to 1, in parts per billion", rate)
+        self._guard.judge(rate, "a rate of -1 to 1, in parts per billion", lambda: whole(rate, -SCALE, SCALE))
         return rate
 
 
@@ -112,8 +113,7 @@ class GuardedCheck:
     def admits(self, order: Order, mark: Mark, best_bid: Ticks | None, best_ask: Ticks | None, /) -> bool:
         """Ask."""
         admitted = self._guard.ask(self.part.admits, order, mark, best_bid, best_ask)
-        if type(admitted) is not bool:
-            raise self._guard.unexpected("True or False", admitted)
+        self._guard.judge(admitted, "True or False", lambda: type(admitted) is bool)
         return admitted
 
 
@@ -129,32 +129,34 @@ class GuardedLiquidation:
         step = self.guard.ask(self.part.next_step, case)
         if isinstance(step, Settled):
             return step
-        if type(step) not in (CancelOrders, CloseOnBook, TakeOver):
-            raise self.guard.unexpected("a step", step)
+        self.guard.judge(step, "a step", lambda: type(step) in (CancelOrders, CloseOnBook, TakeOver))
         if isinstance(step, CancelOrders):
-            if step.market not in self._markets:
-                raise self.guard.unexpected("a market to cancel in", step)
+            self.guard.judge(step, "a market to cancel in", lambda: whole(step.market) and step.market in self._markets)
             return step
-        exposure = next(
-            (e for e in case.pool.exposures if (e.market, e.position_id) == (step.market, step.position_id)), None
+        key = (step.market, step.position_id)
+        self.guard.judge(
+            step, "a step on a position of the case", lambda: all(map(whole, key)) and key in case.thresholds
         )
-        if exposure is None:
-            raise self.guard.fault(f"expected a step on one of {sorted(case.thresholds)}, was {step!r}")
-        bound = self._bankruptcy_bound(exposure, case.thresholds[step.market, step.position_id])
+        exposure = next(e for e in case.pool.exposures if (e.market, e.position_id) == key)
+        bound = self._bankruptcy_bound(exposure, case.thresholds[key])
         if isinstance(step, CloseOnBook):
             toward_gain = 1 if exposure.size_lots > 0 else -1
-            sound = (
-                whole(step.size_lots, 1, abs(exposure.size_lots))
-                and whole(step.limit_ticks)
-                and (step.limit_ticks - bound) * toward_gain >= 0
+            self.guard.judge(
+                step,
+                f"a close of at most {exposure.size_lots} lots within {bound}",
+                lambda: (
+                    whole(step.size_lots, 1, abs(exposure.size_lots))
+                    and whole(step.limit_ticks)
+                    and (step.limit_ticks - bound) * toward_gain >= 0
+                ),
             )
-            if not sound:
-                raise self.guard.unexpected(f"a close of at most {exposure.size_lots} lots within {bound}", step)
         else:
             # What holds nothing has no price; it is taken over for what it owes.
-            sound = whole(step.price_ticks) and (step.price_ticks == bound or not exposure.size_lots)
-            if not sound:
-                raise self.guard.unexpected(f"a take-over at the bankruptcy price {bound}", step)
+            self.guard.judge(
+                step,
+                f"a take-over at the bankruptcy price {bound}",
+                lambda: whole(step.price_ticks) and (step.price_ticks == bound or not exposure.size_lots),
+            )
         return step
 
     def _bankruptcy_bound(self, exposure: Exposure, thresholds: Thresholds) -> Ticks:
@@ -174,17 +176,22 @@ class GuardedDeleveraging:
     def shares(self, case: DeleveragingCase, /) -> Sequence[Share]:
         """Ask; each winner at most once and within what it bears, in all no more than must be placed."""
         shares = self._guard.ask(self.part.shares, case)
-        if not isinstance(shares, list | tuple):
-            raise self._guard.unexpected("shares in a list or tuple", shares)
-        bearable: dict[tuple[AccountId, PositionId], Winner] = {(w.account, w.position_id): w for w in case.winners}
-        for share in shares:
-            if type(share) is not Share:
-                raise self._guard.unexpected("shares", shares)
-            winner = bearable.pop((share.account, share.position_id), None)
-            sound = winner is not None and whole(share.size_lots, 1, winner.bearable_lots)
-            if not sound:
-                raise self._guard.unexpected("each winner at most once and within what it bears", share)
+        self._guard.judge(shares, "shares in a list or tuple", lambda: isinstance(shares, list | tuple))
+        bearable = {(winner.account, winner.position_id): winner.bearable_lots for winner in case.winners}
+        self._guard.judge(
+            shares,
+            "each winner at most once and within what it bears",
+            lambda: all(_is_borne(share, bearable.pop((share.account, share.position_id), 0)) for share in shares),
+        )
         placed = sum(share.size_lots for share in shares)
-        if not (placed <= case.size_lots):
-            raise self._guard.unexpected(f"at most {case.size_lots} lots in all", shares)
+        self._guard.judge(shares, f"at most {case.size_lots} lots in all", lambda: placed <= case.size_lots)
         return shares
+
+
+def _is_borne(share: Share, bearable_lots: Lots) -> bool:
+    return (
+        type(share) is Share
+        and whole(share.account)
+        and whole(share.position_id)
+        and whole(share.size_lots, 1, bearable_lots)
+    )

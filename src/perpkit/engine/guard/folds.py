@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
-from perpkit.engine.guard.base import Guard, whole
+from perpkit.engine.guard.base import Guard, same, whole
 from perpkit.model.ids import FundId
 from perpkit.model.market import MarketSpec
 from perpkit.model.position import Balances
@@ -23,8 +23,7 @@ FoldT = TypeVar("FoldT", bound=_Fold)
 
 
 def _listed(market: MarketSpec, price: Ticks) -> bool:
-    """Whether a price is listed, or 0: there has been none yet."""
-    return whole(price, market.price_min_ticks, market.price_max_ticks) or (type(price) is int and price == 0)
+    return whole(price, market.price_min_ticks, market.price_max_ticks)
 
 
 class _GuardedFold(Generic[FoldT]):
@@ -36,8 +35,7 @@ class _GuardedFold(Generic[FoldT]):
     def dump(self) -> bytes:
         """Ask."""
         state = self._guard.ask(self.part.dump)
-        if type(state) is not bytes:
-            raise self._guard.unexpected("a state as bytes", state)
+        self._guard.judge(state, "a state as bytes", lambda: type(state) is bytes)
         return state
 
     def load(self, state: bytes, /) -> None:
@@ -55,16 +53,22 @@ class GuardedIndex(_GuardedFold[IndexPriceSource]):
     def update(self, quotes: Sequence[Quote], at_ns: Nanos, /) -> IndexPrice:
         """Ask."""
         index = self._guard.ask(self.part.update, quotes, at_ns)
-        sound = (
-            type(index) is IndexPrice
-            and index.market == self._market.id
-            and _listed(self._market, index.price_ticks)
-            and type(index.state) is PriceState
-            and index.at_ns == at_ns
-            and all(_is_reading(source) for source in index.sources)
+        self._guard.judge(
+            index,
+            f"an index of market {self._market.name} at a listed price",
+            lambda: (
+                type(index) is IndexPrice
+                and same(index.market, self._market.id)
+                and type(index.state) is PriceState
+                # A price of 0 says that there has been none yet, and then nothing may rely on it.
+                and (
+                    _listed(self._market, index.price_ticks)
+                    or (same(index.price_ticks, 0) and index.state is PriceState.FROZEN)
+                )
+                and same(index.at_ns, at_ns)
+                and all(_is_reading(source) for source in index.sources)
+            ),
         )
-        if not sound:
-            raise self._guard.unexpected(f"an index of market {self._market.name} at a listed price", index)
         return index
 
 
@@ -84,15 +88,17 @@ class GuardedMark(_GuardedFold[MarkPrice]):
     def update(self, inputs: PricingInputs, /) -> Mark:
         """Ask."""
         mark = self._guard.ask(self.part.update, inputs)
-        sound = (
-            type(mark) is Mark
-            and mark.market == self._market.id
-            and _listed(self._market, mark.price_ticks)
-            and type(mark.state) is PriceState
-            and mark.at_ns == inputs.at_ns
+        self._guard.judge(
+            mark,
+            f"a mark of market {self._market.name} at a listed price",
+            lambda: (
+                type(mark) is Mark
+                and same(mark.market, self._market.id)
+                and _listed(self._market, mark.price_ticks)
+                and type(mark.state) is PriceState
+                and same(mark.at_ns, inputs.at_ns)
+            ),
         )
-        if not sound:
-            raise self._guard.unexpected(f"a mark of market {self._market.name} at a listed price", mark)
         return mark
 
 
@@ -110,8 +116,9 @@ class GuardedFunding(_GuardedFold[FundingModel]):
     def next_ns(self, after_ns: Nanos, /) -> Nanos | None:
         """Ask."""
         stamp_ns = self._guard.ask(self.part.next_ns, after_ns)
-        if not (stamp_ns is None or whole(stamp_ns, after_ns + 1)):
-            raise self._guard.unexpected(f"a stamp after {after_ns}", stamp_ns)
+        self._guard.judge(
+            stamp_ns, f"a stamp after {after_ns}", lambda: stamp_ns is None or whole(stamp_ns, after_ns + 1)
+        )
         return stamp_ns
 
     def close(self, at_ns: Nanos, /) -> Ppb:
@@ -119,8 +126,7 @@ class GuardedFunding(_GuardedFold[FundingModel]):
         return self._rate(self._guard.ask(self.part.close, at_ns))
 
     def _rate(self, rate: Ppb) -> Ppb:
-        if not whole(rate, -SCALE, SCALE):
-            raise self._guard.unexpected("a rate of -1 to 1, in parts per billion", rate)
+        self._guard.judge(rate, "a rate of -1 to 1, in parts per billion", lambda: whole(rate, -SCALE, SCALE))
         return rate
 
 
@@ -130,17 +136,22 @@ class GuardedInsurance(_GuardedFold[InsuranceFund]):
     def funds(self) -> Sequence[FundId]:
         """Ask."""
         funds = self._guard.ask(self.part.funds)
-        sound = isinstance(funds, list | tuple) and all(whole(fund, 0) for fund in funds)
-        if not (sound and len(set(funds)) == len(funds)):
-            raise self._guard.unexpected("distinct fund ids in a list or tuple", funds)
+        self._guard.judge(
+            funds,
+            "distinct fund ids in a list or tuple",
+            lambda: (
+                isinstance(funds, list | tuple)
+                and all(whole(fund, 0) for fund in funds)
+                and len(set(funds)) == len(funds)
+            ),
+        )
         return funds
 
     def payable(self, loss: Loss, balances: Balances, /) -> Units:
         """Ask; at most the loss, and what there is."""
         amount = self._guard.ask(self.part.payable, loss, balances)
         most = min(loss.amount_units, sum(balances.values()))
-        if not whole(amount, 0, most):
-            raise self._guard.unexpected(f"at most {most} units payable", amount)
+        self._guard.judge(amount, f"at most {most} units payable", lambda: whole(amount, 0, most))
         return amount
 
     def draw(self, loss: Loss, balances: Balances, /) -> Sequence[FundMove]:
@@ -148,24 +159,28 @@ class GuardedInsurance(_GuardedFold[InsuranceFund]):
         moves = self._moves(self._guard.ask(self.part.draw, loss, balances))
         sound = all(move.amount_units <= balances.get(move.fund, 0) for move in moves)
         total = sum(move.amount_units for move in moves)
-        if not (sound and total <= loss.amount_units):
-            raise self._guard.unexpected(f"at most {loss.amount_units} units drawn", moves)
+        self._guard.judge(
+            moves, f"at most {loss.amount_units} units drawn", lambda: sound and total <= loss.amount_units
+        )
         return moves
 
     def receive(self, inflow: Loss, /) -> Sequence[FundMove]:
         """Ask; in all exactly what comes in."""
         moves = self._moves(self._guard.ask(self.part.receive, inflow))
         total = sum(move.amount_units for move in moves)
-        if not (total == inflow.amount_units):
-            raise self._guard.unexpected(f"{inflow.amount_units} units received", moves)
+        self._guard.judge(moves, f"{inflow.amount_units} units received", lambda: total == inflow.amount_units)
         return moves
 
     def _moves(self, moves: Sequence[FundMove]) -> Sequence[FundMove]:
         known = set(self.funds())
-        sound = isinstance(moves, list | tuple) and all(
-            type(move) is FundMove and move.fund in known and whole(move.amount_units, 1) for move in moves
+        self._guard.judge(
+            moves,
+            f"moves of funds {sorted(known)}, each at most once and positive",
+            lambda: (
+                isinstance(moves, list | tuple)
+                and all(type(move) is FundMove and whole(move.amount_units, 1) and whole(move.fund) for move in moves)
+                and {move.fund for move in moves} <= known
+                and len({move.fund for move in moves}) == len(moves)
+            ),
         )
-        distinct = sound and len({move.fund for move in moves}) == len(moves)
-        if not distinct:
-            raise self._guard.unexpected(f"moves of funds {sorted(known)}, each at most once and positive", moves)
         return moves

@@ -42,9 +42,11 @@ def restore(state: State, saved: dict[str, Any]) -> None:
         terms = PositionTerms(isolated=bool(isolated), leverage=leverage)
         state.accounts[account].positions[market, position_id] = Position(size, cost, unpaid, index, terms)
     by_market: dict[MarketId, list[Order]] = {market: [] for market in state.markets}
+    # Accounts know their orders in the order of acceptance, books in the order of priority.
+    for fields in sorted(saved["orders"]):
+        orders.rest(state, _open_order(fields))
     for fields in saved["orders"]:
         open_order = _open_order(fields)
-        orders.rest(state, open_order)
         by_market[open_order.order.market].append(attrs.evolve(open_order.order, size_lots=open_order.left_lots))
     for market, resting in by_market.items():
         state.context.books[market].load(resting)
