@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constrain
 INSTALL := $(PIP) --build-constraint constraints.txt
 PLUGINS := $(patsubst plugins/%/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 
-.PHONY: help demo test lint types layers docs check clean
+.PHONY: help demo test simulate torture lint types layers docs check clean
 .NOTPARALLEL:
 .SECONDEXPANSION:
 
@@ -19,6 +19,8 @@ help:
 	@echo "make test [ARGS='-k funding']  every test, perpkit's and the plugins'"
 	@echo "make lint | types | layers     ruff | mypy | import-linter"
 	@echo "make docs                      build the documentation into site/"
+	@echo "make simulate [ARGS='--seeds 40']   seeded exchanges under faults: 20 million commands"
+	@echo "make torture                   a million cuts, 100,000 flipped bits, 1,000 kills"
 	@echo "make check                     lint, types, layers, docs, test"
 	@echo "make clean                     remove .venv and site/"
 
@@ -31,6 +33,13 @@ test: $(STAMPS)/test $(PLUGINS:%=$(STAMPS)/plugin-%)
 	done; \
 	[ -z "$$unbuilt" ] || echo "plugins that could not be built:$$unbuilt (see $(STAMPS)/plugin-*.log)"; \
 	set -x; $(BIN)/python -m pytest -q $$ignore $(ARGS)
+
+simulate: $(STAMPS)/test
+	$(BIN)/python -m tests.simulation.run $(ARGS)
+
+torture: $(STAMPS)/test
+	PERPKIT_CUTS=1000000 PERPKIT_FLIPS=100000 PERPKIT_REPLAYS=1000 PERPKIT_SNAPSHOTS=1000 PERPKIT_KILLS=1000 \
+	  $(BIN)/python -m pytest -q -s tests/integration/test_journal_crash.py tests/integration/test_journal_file.py $(ARGS)
 
 lint: $(STAMPS)/lint
 	$(BIN)/ruff check .

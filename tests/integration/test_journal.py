@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from perpkit.engine.snapshot import STATE_LAYOUT
 from perpkit.errors import FencedError, JournalError
 from perpkit.ports.journal import Frame, FrameKind, Journal, JournalContext
 from perpkit.runtime.journal import (
@@ -209,6 +211,26 @@ def test_a_damaged_snapshot_is_left_out(opened: Open, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("provider", DISK, indirect=True)
+def test_a_snapshot_of_another_state_layout_is_passed_over_and_the_log_says_so_once(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = opened()
+    put(journal, 30)
+    journal.wait(30)
+    journal.put_snapshot(20, b"readable")
+    with monkeypatch.context() as older:
+        older.setattr("perpkit.runtime.journal.snapshot.STATE_LAYOUT", 9_001)
+        journal.put_snapshot(30, b"arranged otherwise")
+    for _ in range(2):
+        assert list(journal.snapshots()) == [(20, b"readable")]
+    [(name, level, message)] = caplog.record_tuples
+    assert (name, level) == ("perpkit.journal", logging.WARNING)
+    assert message == f"{30:020d}.pks: passed over: the state has layout 9001, this perpkit reads {STATE_LAYOUT}"
+    journal.put_snapshot(30, b"taken anew")
+    assert [seq for seq, _ in journal.snapshots()] == [30, 20]
+
+
+@pytest.mark.parametrize("provider", DISK, indirect=True)
 @pytest.mark.parametrize("window", [{"window_bytes": 640}, {"window_appends": 5}])
 def test_a_full_window_blocks_until_a_group_is_durable(
     opened: Open, window: dict[str, int], monkeypatch: pytest.MonkeyPatch
@@ -264,6 +286,48 @@ def test_another_configuration_is_refused(opened: Open) -> None:
         with pytest.raises(JournalError, match=f"under configuration {DIGEST}, opened under {'11' * 32}"):
             opened(config_digest="11" * 32, read_only=read_only)
     assert opened(config_digest="", read_only=True).last_seq == 0
+
+
+def part(port: str, provider: str = "plain", version: str = "1.0", market: str = "") -> dict[str, object]:
+    return {"port": port, "market": market, "provider": provider, "distribution": "acme", "version": version}
+
+
+PARTS = [part("margin"), part("fees", market="COIN"), part("fees", market="OTHER"), part("insurance")]
+
+
+@pytest.mark.parametrize(
+    ("now", "message"),
+    [
+        ([part("margin", version="1.1"), *PARTS[1:]], r"now: margin: version was '1\.0', is '1\.1'\. Replay"),
+        (
+            [PARTS[0], *(part("fees", "tiers", "2.0", each) for each in ("COIN", "OTHER")), PARTS[3]],
+            r"now: fees of COIN, fees of OTHER: provider was 'plain', is 'tiers', version was '1\.0', is '2\.0'\. ",
+        ),
+        (PARTS[:3], r"now: insurance: was 'plain', is gone\. "),
+        ([*PARTS, part("custody", "vault")], r"now: custody: was not there, is 'vault'\. "),
+        ([part("margin", version="1.1"), *PARTS[1:3]], r"now: margin: version was .*; insurance: was 'plain', is gone"),
+    ],
+)
+def test_other_parts_may_write_on_only_when_that_is_accepted(
+    opened: Open, now: list[dict[str, object]], message: str
+) -> None:
+    journal = opened(manifest=PARTS)
+    put(journal, 3)
+    journal.close()
+    written = list(opened(manifest=PARTS, read_only=True).read(0))
+    with pytest.raises(JournalError, match=message) as refused:
+        opened(manifest=now)
+    assert "accept_manifest" in str(refused.value)
+    assert list(opened(manifest=now, read_only=True).read(0)) == written
+    put(opened(manifest=now, accept_manifest=True), 1)
+
+
+def test_accepted_parts_are_the_ones_that_may_write_from_then_on(opened: Open) -> None:
+    other = [part("margin", version="1.1"), *PARTS[1:]]
+    for manifest, accept in ((PARTS, False), (other, True), (other, False), (list(reversed(other)), False)):
+        opened(manifest=manifest, accept_manifest=accept).close()
+    with pytest.raises(JournalError, match=r"margin: version was '1\.1', is '1\.0'"):
+        opened(manifest=PARTS)
 
 
 def test_a_reader_needs_a_journal_and_changes_nothing(opened: Open) -> None:

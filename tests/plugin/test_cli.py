@@ -57,6 +57,7 @@ def test_plugins_writes_json(fakes, install, capsys):
         "provisional": True,
         "summary": "a fake book",
         "capabilities": [],
+        "waivers": {},
         "options": ["size", "label", "tags", "loud", "mode", "level"],
     }
     (problem,) = [one for one in told["problems"] if one["origin"]["distribution"] == "bad-parts"]

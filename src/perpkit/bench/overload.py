@@ -65,6 +65,22 @@ class OverloadBench:
     cancel_p50_ms: float
     cancel_p99_ms: float
 
+    @property
+    def met(self) -> bool:
+        """Whether every cancel came in and was done."""
+        return self.cancels_admitted == self.cancels_done == self.cancels
+
+    def lines(self) -> list[str]:
+        """Return the figures as text."""
+        waited = f"p50 {self.cancel_p50_ms} ms, p99 {self.cancel_p99_ms} ms"
+        return [
+            f"alone    {self.alone_per_second:>9,} commands/s",
+            f"offered  {self.offered_per_second:>9,} commands/s, {self.done_per_second:,} of them done",
+            f"cancels  {self.cancels_done:>9,} done of {self.cancels:,}; {waited}",
+            f"closes   {self.closes_admitted_percent:>9} % admitted",
+            f"others   {self.rest_refused_percent:>9} % refused as overloaded",
+        ]
+
 
 def bench_overload(
     journal: str = "file", seconds: int = 5, alone: int = 10_000, progress: Callable[[int, int], None] | None = None

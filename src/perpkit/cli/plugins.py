@@ -43,6 +43,7 @@ def _provider(offer: Offer) -> dict[str, Any]:
         "provisional": provider.api == 0,
         "summary": provider.summary,
         "capabilities": sorted(provider.capabilities),
+        "waivers": dict(provider.waivers),
         "options": [field.name for field in attrs.fields(provider.options)],
     }
 
@@ -71,5 +72,10 @@ def _text(registry: Registry) -> str:
     lines = [
         table(["PORT", "NAME", "API", "FROM", "CAPABILITIES", "SUMMARY"], rows),
         "A provisional port may still change; it gets a number once a second implementation has proved it.",
+    ]
+    lines += [
+        f"waiver: {offer.provider.port.key} {_choice(registry, offer)} does not keep {rule}: {reason}"
+        for offer in registry.providers()
+        for rule, reason in offer.provider.waivers.items()
     ]
     return "\n".join(lines + [f"problem: {problem}" for problem in registry.problems])

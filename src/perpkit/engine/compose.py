@@ -46,10 +46,12 @@ from perpkit.plugin import (
     MARGIN,
     MARK_PRICE,
     ORDER_CHECKS,
+    PORTS,
     Offer,
     Port,
     Registry,
 )
+from perpkit.plugin.registry import full_name
 from perpkit.ports import (
     Clearing,
     ClearingContext,
@@ -172,6 +174,7 @@ def build_journal(
     directory: str,
     *,
     accept_torn: bool = False,
+    accept_manifest: bool = False,
     read_only: bool = False,
 ) -> Journal:
     """Build, and so open, the journal that the configuration picks.
@@ -185,9 +188,15 @@ def build_journal(
         config_digest=config.config_digest(),
         manifest=[attrs.asdict(entry) for entry in manifest.entries],
         accept_torn=accept_torn,
+        accept_manifest=accept_manifest,
         read_only=read_only,
     )
     return _Builder(config, registry).one(JOURNAL, context, _unguarded)
+
+
+def market_context_of(config: ExchangeConfig, registry: Registry, market: MarketId) -> MarketContext:
+    """Return what a part of one market is built from, for whoever builds a part by hand."""
+    return _Builder(config, registry).market_context(config.markets[market])
 
 
 def venue_entries(config: ExchangeConfig, registry: Registry) -> tuple[ManifestEntry, ...]:
@@ -213,9 +222,15 @@ class _Builder:
         self.entries: list[ManifestEntry] = []
         self._config = config
         self._registry = registry
+        self._building: list[tuple[str, str]] = []
 
     def market_context(self, market: MarketSpec) -> MarketContext:
-        return MarketContext(market=market, limits=self._config.limits)
+        def build(key: str, name: str, options: Mapping[str, object]) -> Any:
+            port = next(port for port in PORTS if port.key == key)
+            where = f"markets.{market.name}.{key} on {name!r}"
+            return self.part(port, Selection(name, options, where), self.market_context(market), market.name)[0]
+
+        return MarketContext(market=market, limits=self._config.limits, build=build)
 
     def one(self, port: Port[PortT, ContextT], context: ContextT, wrap: Callable[[PortT, Guard], GuardedT]) -> GuardedT:
         return wrap(*self.part(port, self._config.selection(port.key), context, ""))
@@ -235,8 +250,12 @@ class _Builder:
     ) -> tuple[PortT, Guard]:
         offer, options = _resolve(self._registry, port, chosen)
         blamed = f"{chosen.where}: {chosen.provider!r} of {offer.origin}"
+        if (key := (port.key, full_name(offer))) in self._building:
+            raise PluginError(f"{blamed}: expected a part that does not stand on itself, was {self._building}")
+        self._building.append(key)
         with _blaming(f"{blamed} could not be built"):
             part: PortT = offer.provider.build(context, options)
+        self._building.pop()
         if missing := port.missing(part):
             raise PluginError(
                 f"{blamed}: expected a part with every member of {port.key}, "

@@ -1,7 +1,7 @@
 """Port and Provider: what can be replaced, and a named recipe for a replacement."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -31,6 +31,7 @@ class Provider(Generic[PortT_co]):
     options: type[Any]
     summary: str
     capabilities: frozenset[str]
+    waivers: Mapping[str, str]
     api: int
 
 
@@ -57,12 +58,14 @@ class Port(Generic[PortT, ContextT]):
         options: type[OptionsT],
         summary: str,
         capabilities: frozenset[str] = frozenset(),
+        waivers: Mapping[str, str] | None = None,
         api: int = 0,
     ) -> Provider[PortT]:
         """Make a provider: `build(context, options)` has to return a part of this port.
 
         `options` is an attrs class; what the configuration says is checked against its fields before `build`
-        is called. `capabilities` name abilities beyond the port that other parts may ask for.
+        is called. `capabilities` name abilities beyond the port that other parts may ask for. `waivers` maps rules of
+        the conformance kit that the part does not keep to the reason why.
 
         Raises:
             PluginError: the name is not lower-case words joined by hyphens, or `options` is not an attrs class.
@@ -88,8 +91,20 @@ class Port(Generic[PortT, ContextT]):
             options=options,
             summary=summary,
             capabilities=capabilities,
+            waivers=waivers or {},
             api=api,
         )
+
+    def other(self, context: ContextT, name: str, options: Mapping[str, object] | None = None) -> PortT:
+        """Return a part of this port made by another provider, for a part that stands on it.
+
+        Composition builds it under the same rules as if the configuration had named it, and notes it in the manifest.
+
+        Raises:
+            PluginError: nobody offers it, its options do not fit, or it stands on itself.
+        """
+        part: PortT = context.build(self.key, name, options or {})  # type: ignore[attr-defined]
+        return part
 
     def missing(self, part: object) -> tuple[str, ...]:
         """Return the members of the port that `part` lacks; signatures are for checkers and tests to judge."""

@@ -1,9 +1,11 @@
 """What a factory is given at composition: the markets and assets, never another part's state."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import attrs
 
+from perpkit.errors import PluginError
 from perpkit.model.ids import AssetId, MarketId
 from perpkit.model.market import MarketSpec
 from perpkit.units import Ppb, Scale, Units
@@ -38,12 +40,20 @@ class Limits:
     price_faults_max: int = 10
 
 
+def _build_nothing(port: str, name: str, _options: Mapping[str, object]) -> Any:
+    raise PluginError(f"{port}: expected a context from a composition, which can build {name!r}; was one made by hand")
+
+
 @attrs.frozen(kw_only=True)
 class MarketContext:
-    """For parts that are built once a market."""
+    """For parts that are built once a market.
+
+    `build` makes a part by another provider, of the key of a port, its name and options; see `Port.other`.
+    """
 
     market: MarketSpec
     limits: Limits
+    build: Callable[[str, str, Mapping[str, object]], Any] = attrs.field(default=_build_nothing, eq=False, repr=False)
 
 
 @attrs.frozen(kw_only=True)

@@ -59,12 +59,14 @@ class JournalContext:
     `config_digest` is the SHA-256 of the configuration in hex, or empty for a reader that accepts any; `manifest`
     the composition, as plain values.
     `accept_torn`: cut a full-length frame with a wrong checksum above the durable mark instead of refusing it.
+    `accept_manifest`: write on although the manifest is not the last writer's; a reader never compares it.
     """
 
     directory: str
     config_digest: str
     manifest: Sequence[Mapping[str, object]]
     accept_torn: bool = False
+    accept_manifest: bool = False
     read_only: bool = False
 
 

@@ -2,8 +2,9 @@
 
 import json
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from perpkit.errors import JournalError
 from perpkit.ports.journal import Cut, Frame, FrameKind, JournalContext
@@ -15,6 +16,47 @@ from perpkit.runtime.journal.snapshot import SnapshotFiles
 def manifest_payload(context: JournalContext) -> bytes:
     """Return the composition manifest as canonical JSON."""
     return json.dumps(list(context.manifest), sort_keys=True, separators=(",", ":")).encode()
+
+
+def check_manifest(context: JournalContext, last: bytes) -> None:
+    """Refuse to write on after other parts wrote, unless that is accepted; `last` is the payload of the last EPOCH.
+
+    Raises:
+        JournalError: which parts differ, and in what.
+    """
+    own = manifest_payload(context)
+    if not last or last == own or context.accept_manifest:
+        return
+    changes = _changes(json.loads(last), json.loads(own))
+    if changes:
+        named = "; ".join(f"{', '.join(parts)}: {change}" for change, parts in changes.items())
+        raise JournalError(
+            f"{context.directory}: written by other parts than are to write now: {named}. Replay it with the parts of "
+            "now to see that they lead to the states it notes, then open it with accept_manifest, once"
+        )
+
+
+def _changes(before: list[Mapping[str, Any]], now: list[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return what changed, and for which parts; nothing when only the order did."""
+    gone, new = ([each for each in some if each not in other] for some, other in ((before, now), (now, before)))
+    changes: dict[str, list[str]] = {}
+    for old in gone:
+        same = next((each for each in new if _place(each) == _place(old)), None)
+        if same is None:
+            change = f"was {old.get('provider')!r}, is gone"
+        else:
+            new.remove(same)
+            fields = [field for field in {**old, **same} if old.get(field) != same.get(field)]
+            change = ", ".join(f"{field} was {old.get(field)!r}, is {same.get(field)!r}" for field in fields)
+        changes.setdefault(change, []).append(_place(old))
+    for each in new:
+        changes.setdefault(f"was not there, is {each.get('provider')!r}", []).append(_place(each))
+    return changes
+
+
+def _place(entry: Mapping[str, Any]) -> str:
+    market = entry.get("market")
+    return f"{entry.get('port')} of {market}" if market else f"{entry.get('port')}"
 
 
 class DurableJournal:

@@ -7,7 +7,7 @@ import attrs
 
 from perpkit.errors import JournalError
 from perpkit.ports.journal import Frame, FrameKind, JournalContext
-from perpkit.runtime.journal.base import DurableJournal, manifest_payload
+from perpkit.runtime.journal.base import DurableJournal, check_manifest, manifest_payload
 from perpkit.runtime.journal.disk import EpochFile, WriterLock, make_directory
 from perpkit.runtime.journal.frame import Draft, Run, damage, frame_of
 from perpkit.runtime.journal.header import PAGE_BYTES, Header, Slot
@@ -47,7 +47,7 @@ class FileJournal(DurableJournal):
     writes.
 
     Raises:
-        JournalError: damage, another configuration or format; or the system lacks flock and pwritev.
+        JournalError: damage, another configuration, format or manifest; or the system lacks flock and pwritev.
         FencedError: another writer holds the directory.
     """
 
@@ -112,6 +112,7 @@ class FileJournal(DurableJournal):
             names = [segment_name(1)]
         found = verify(names, self._read_segment, config_digest=self._config_digest, accept_torn=context.accept_torn)
         self._snapshots.check(found.chain.last_seq)
+        check_manifest(context, found.manifest)
         store.start(found.segments, found.chain, found.slot, sum(cut.bytes_cut for cut in found.cuts))
         store.take_over(max(epoch, found.chain.epoch) + 1)
         store.write([Draft.note(FrameKind.EPOCH, store.durable_seq, manifest_payload(context))])

@@ -54,6 +54,10 @@ class Draft:
         self.payload_bytes += len(records)
         self.payload_crc = zlib.crc32(records, self.payload_crc)
 
+    def takes(self, records: bytes) -> bool:
+        """Whether more commands may go into it."""
+        return self.kind is FrameKind.COMMANDS and self.payload_bytes + len(records) <= PAYLOAD_BYTES_MAX
+
     @property
     def last_seq(self) -> int:
         """The last command of the frame, or the one it follows."""

@@ -1,4 +1,4 @@
-"""Group commit: callers hand over commands and go on; one thread writes all that came together and syncs once."""
+"""Group commit: callers hand over commands and go on; what came together is written and synced once."""
 
 import threading
 from collections.abc import Sequence
@@ -9,10 +9,14 @@ from perpkit.ports.journal import FrameKind
 from perpkit.runtime.journal.frame import PAYLOAD_BYTES_MAX, Draft
 
 HALT_BYTES_MAX = 16 * 1024
+LINGER_S = 0.1
+"""How long, at most, what nobody waits for stays unwritten."""
+JOINED_BYTES_MAX = 64 * 1024
+"""Commands of one append that together are shorter than this may share a frame with those before them."""
 
 
 class Store(Protocol):
-    """Where frames go. Called by one thread at a time."""
+    """Where frames go. Called by several threads, one at a time."""
 
     sound: bool
     """Whether it can still write after a failure: a full disk leaves it sound, a failed sync or a new writer not."""
@@ -61,26 +65,35 @@ def halt_payload(reason: str) -> bytes:
     return reason.encode()[:HALT_BYTES_MAX].decode("utf-8", "ignore").encode()
 
 
+_INTERRUPTED = JournalError("a write was interrupted half-way: recover from the journal")
+
+
 class GroupCommit:
     """The writing side of a durable journal, over a store. `window_appends` bounds what waits, as does `window_bytes`.
 
-    An append costs the caller a lock, a list entry and the checksum of its records; a group costs the thread one write
-    and one sync, and a join a frame, however many commands it has.
+    One at a time writes, and takes along all that came together until then: one write and one sync a group. It is
+    whoever waits for commands that nobody is writing yet, so that a caller alone has no other thread to wake and to
+    be woken by; the rest, such as what a caller leaves behind while it prepares more, is written by a thread. An
+    append costs a lock, a list entry and the checksum of its records; a group, on top, a join a frame, however many
+    commands it has.
+
+    What interrupts a caller that is writing, such as Ctrl-C, ends the journal as a failed write does.
     """
 
     def __init__(self, store: Store, last_seq: int, *, window_bytes: int, window_appends: int) -> None:
         self._store = store
         self._window_bytes, self._window_appends = window_bytes, window_appends
-        lock = threading.Lock()
-        self._work = threading.Condition(lock)
-        self._done = threading.Condition(lock)
+        self._disk = threading.Lock()  # before `_lock`, where both are needed
+        self._lock = threading.Lock()
+        self._work = threading.Condition(self._lock)
+        self._done = threading.Condition(self._lock)
         self._queue: list[Draft] = []
         self._bytes = self._appends = 0
         self._last_seq = last_seq
         self._refusal = ""
         self._ending = self._halted = self._closed = self._told = False
         self._failure: JournalError | None = None
-        self._thread = threading.Thread(target=self._write_groups, name="perpkit-journal", daemon=True)
+        self._thread = threading.Thread(target=self._write_rest, name="perpkit-journal", daemon=True)
         self._thread.start()
 
     @property
@@ -96,41 +109,43 @@ class GroupCommit:
     def append(self, records: bytes, count: int, expected_seq: int, /) -> None:
         """See `Journal.append`."""
         check_batch(records, count)
-        with self._work:
+        large = len(records) >= JOINED_BYTES_MAX
+        draft = Draft(FrameKind.COMMANDS, expected_seq)
+        if large:
+            draft.add(records, count)  # the checksum takes its time: before the lock is taken
+        with self._lock:
             self._wait_for_room(len(records))
             if expected_seq != self._last_seq + 1:
                 raise not_next(expected_seq, self._last_seq)
-            draft = self._queue[-1] if self._queue else None
-            if (
-                draft is None
-                or draft.kind is not FrameKind.COMMANDS
-                or draft.payload_bytes + len(records) > PAYLOAD_BYTES_MAX
-            ):
-                draft = Draft(FrameKind.COMMANDS, expected_seq)
-                self._queue.append(draft)
-            draft.add(records, count)
+            if not large:
+                if self._queue and self._queue[-1].takes(records):
+                    draft = self._queue.pop()
+                draft.add(records, count)
             self._last_seq += count
-            self._bytes += len(records)
-            self._appends += 1
-            self._work.notify()
+            self._hand_over(draft, len(records))
 
     def note(self, kind: FrameKind, payload: bytes, /) -> None:
         """See `Journal.note`."""
         check_note(kind)
         draft = Draft.note(kind, 0, payload)
-        with self._work:
+        with self._lock:
             self._wait_for_room(len(payload))
             draft.first_seq = self._last_seq
-            self._queue.append(draft)
-            self._bytes += len(payload)
-            self._appends += 1
-            self._work.notify()
+            self._hand_over(draft, len(payload))
+
+    def _hand_over(self, draft: Draft, more_bytes: int) -> None:
+        self._queue.append(draft)
+        self._bytes += more_bytes
+        self._appends += 1
+        if self._appends > 1:
+            self._work.notify()  # whoever appended before has not come to wait yet, and may not for long
 
     def _wait_for_room(self, more_bytes: int) -> None:
         self._check()
         while self._appends and (
             self._bytes + more_bytes > self._window_bytes or self._appends >= self._window_appends
         ):
+            self._work.notify()
             self._done.wait()
             self._check()
 
@@ -143,13 +158,24 @@ class GroupCommit:
 
     def wait(self, seq: int, /) -> None:
         """See `Journal.wait`."""
-        with self._done:
+        with self._lock:
             if seq > self._last_seq:
                 raise JournalError(f"wait: sequence {seq} was never appended, the last one is {self._last_seq}")
+        while self._must_write(seq):
+            self._write_group()
+
+    def _must_write(self, seq: int) -> bool:
+        """Wait while others write; whether commands are still not durable then, so that it falls to the caller."""
+        with self._lock:
             while self._store.durable_seq < seq:
                 if self._failure is not None:
                     self._check()
+                if self._queue and not self._disk.locked():
+                    return True
                 self._done.wait()
+            if self._queue:
+                self._work.notify()
+            return False
 
     def halt(self, reason: str, /) -> None:
         """See `Journal.halt`."""
@@ -160,7 +186,7 @@ class GroupCommit:
         self._end(f"the journal was halted: {reason}")
         if not self._store.sound:
             self._check()
-        self._store.write([Draft.note(FrameKind.HALT, self._store.durable_seq, halt_payload(reason))])
+        self._sign(FrameKind.HALT, halt_payload(reason))
         self._halted = self._told = True
 
     def close(self) -> None:
@@ -171,41 +197,57 @@ class GroupCommit:
         self._end("the journal is closed")
         try:
             if self._store.sound and (self._failure is None or self._told):
-                self._store.write([Draft.note(FrameKind.CLOSE, self._store.durable_seq, b"")])
+                self._sign(FrameKind.CLOSE, b"")
         finally:
             self._store.release()
         if self._failure is not None and not self._told:
             self._check()
 
     def _end(self, refusal: str) -> None:
-        """Take nothing more, and return when the thread has written what it can; this thread may then write."""
-        with self._work:
+        """Take nothing more, and return when what can be written is; this thread may then write."""
+        with self._lock:
             self._refusal = self._refusal or refusal
             self._ending = True
             self._work.notify()
             self._done.notify_all()
         self._thread.join()
+        with self._disk:
+            pass  # a caller may still have been writing
 
-    def _write_groups(self) -> None:
-        failure: JournalError | None = JournalError("the journal's writer thread stopped unexpectedly")
-        try:
-            while True:
-                with self._work:
-                    while not self._queue and not self._ending:
-                        self._work.wait()
-                    group, self._queue = self._queue, []
-                    taken_bytes, taken_appends = self._bytes, self._appends
-                if not group:
-                    failure = None
+    def _sign(self, kind: FrameKind, payload: bytes) -> None:
+        with self._disk:
+            self._store.write([Draft.note(kind, self._store.durable_seq, payload)])
+
+    def _write_rest(self) -> None:
+        """Write what nobody waits for."""
+        while True:
+            with self._lock:
+                while not (self._queue or self._ending or self._failure):
+                    self._work.wait(LINGER_S)
+                if self._failure or not self._queue:
+                    self._done.notify_all()  # a caller who was interrupted may not have come to it
                     return
-                self._store.write(group)
-                with self._work:
-                    self._bytes -= taken_bytes
-                    self._appends -= taken_appends
+            self._write_group()
+
+    def _write_group(self) -> None:
+        """Write all that came together by the time that nobody else is writing."""
+        with self._disk:
+            drafts: list[Draft] = []
+            group_bytes = group_appends = 0
+            try:
+                with self._lock:
+                    if self._failure is None:
+                        drafts, self._queue = self._queue, []
+                        group_bytes, group_appends = self._bytes, self._appends
+                if drafts:
+                    self._store.write(drafts)
+            except JournalError as error:
+                self._failure = error
+            except BaseException:
+                self._failure = _INTERRUPTED
+                raise
+            finally:
+                with self._lock:
+                    self._bytes -= group_bytes
+                    self._appends -= group_appends
                     self._done.notify_all()
-        except JournalError as error:
-            failure = error
-        finally:
-            with self._work:
-                self._failure = failure
-                self._done.notify_all()

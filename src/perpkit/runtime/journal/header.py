@@ -105,7 +105,7 @@ def read_page(data: bytes, where: str, config_digest: bytes) -> tuple[Header, Sl
     blank = bytearray(data[:PAGE_BYTES])
     for at, size in ((0, _HEADER_BYTES), *((at, _SLOT_BYTES) for at in SLOTS_AT)):
         blank[at : at + size] = bytes(size)
-    if any(blank):
+    if blank != bytes(PAGE_BYTES):
         raise JournalError(f"{where}: the header page is damaged (data where only zeros belong)")
     return Header(config_digest=digest, first_seq=first_seq, prev_crc=prev_crc), _newest_slot(data, where)
 

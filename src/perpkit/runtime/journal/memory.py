@@ -6,7 +6,7 @@ import attrs
 
 from perpkit.errors import FencedError, JournalError
 from perpkit.ports.journal import Cut, Frame, FrameKind, JournalContext
-from perpkit.runtime.journal.base import manifest_payload
+from perpkit.runtime.journal.base import check_manifest, manifest_payload
 from perpkit.runtime.journal.group import check_batch, check_note, check_snapshot, halt_payload, not_next
 from perpkit.runtime.journal.header import config_digest_of
 from perpkit.runtime.journal.snapshot import KEPT
@@ -37,7 +37,7 @@ class MemoryJournal:
     Without a directory name every journal is one of its own.
 
     Raises:
-        JournalError: the name is used under another configuration, or unknown to a reader.
+        JournalError: the name is used under another configuration or manifest, or unknown to a reader.
     """
 
     def __init__(self, context: JournalContext, _options: MemoryOptions) -> None:
@@ -56,6 +56,8 @@ class MemoryJournal:
         self._refusal = "opened to be read only" if context.read_only else ""
         self._epoch = shelf.epoch
         if not context.read_only:
+            signed_in = [frame.payload for frame in shelf.frames if frame.kind is FrameKind.EPOCH]
+            check_manifest(context, signed_in[-1] if signed_in else b"")
             self._epoch = shelf.epoch = shelf.epoch + 1
             self._put(FrameKind.EPOCH, manifest_payload(context))
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from perpkit.errors import JournalError
-from perpkit.ports.journal import Cut
-from perpkit.runtime.journal.frame import Chain, Fault, Head, Run, damage
+from perpkit.ports.journal import Cut, FrameKind
+from perpkit.runtime.journal.frame import Chain, Fault, Head, Run, damage, frame_of
 from perpkit.runtime.journal.header import PAGE_BYTES, Slot, read_page
 
 SUFFIX = ".pkj"
@@ -30,8 +30,9 @@ class SegmentInfo:
 
 @attrs.frozen(kw_only=True)
 class Verified:
-    """What a journal holds, after every byte of it was checked."""
+    """What a journal holds, after every byte of it was checked; `manifest` is the last writer's, as it stands there."""
 
+    manifest: bytes
     chain: Chain
     segments: Sequence[SegmentInfo]
     slot: Slot
@@ -80,13 +81,15 @@ def verify(
     """
     chain, marks = Chain(), Marks()
     infos: list[SegmentInfo] = []
-    slot, fault = Slot(0, 0, 0), None
+    slot, fault, manifest = Slot(0, 0, 0), None, b""
     for name in names:
         if fault is not None:
             raise damage(infos[-1].name, fault.at, chain.last_seq + 1, f"{fault.reason}, and {name} follows")
         info, slot, run = _begin(name, read(name), chain, marks, config_digest)
         for head in run:
             marks.see(head)
+            if head.kind == FrameKind.EPOCH:
+                manifest = frame_of(run.data, head).payload
         infos.append(attrs.evolve(info, end=run.end))
         fault = run.fault
     last = infos[-1]
@@ -94,7 +97,7 @@ def verify(
     missing = marks.missing(chain)
     if missing:
         raise damage(last.name, last.end, chain.last_seq + 1, f"the journal ends here, but {missing}", _FROM_BACKUP)
-    return Verified(chain=chain, segments=infos, slot=slot, cuts=cuts)
+    return Verified(manifest=manifest, chain=chain, segments=infos, slot=slot, cuts=cuts)
 
 
 def _begin(name: str, data: bytes, chain: Chain, marks: Marks, config_digest: bytes) -> tuple[SegmentInfo, Slot, Run]:

@@ -10,7 +10,6 @@ from pathlib import Path
 import attrs
 
 from perpkit.errors import FencedError, JournalError
-from perpkit.model.records import Buffer
 from perpkit.ports.journal import FrameKind
 from perpkit.runtime.journal.disk import EpochFile, WriterLock, allocate, put_file, sync_data, write_all
 from perpkit.runtime.journal.frame import Chain, Draft, Packed, pack
@@ -25,14 +24,21 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @attrs.define
 class _Open:
-    """A segment open for writing."""
+    """A segment open for writing; its durable frames end at `end`."""
 
     fd: int
-    info: SegmentInfo
+    begun: SegmentInfo
     size: int
+    end: int
 
-    def put_slot(self, slot: Slot) -> None:
-        write_all(self.fd, [slot.pack()], slot.offset)
+    @property
+    def info(self) -> SegmentInfo:
+        """What it holds by now."""
+        return attrs.evolve(self.begun, end=self.end)
+
+    @property
+    def first_seq(self) -> int:
+        return self.begun.first_seq
 
 
 def create_segment(directory: Path, header: Header, slot: Slot, size: int) -> None:
@@ -78,7 +84,7 @@ class SegmentStore:
         except OSError:
             os.close(fd)
             raise
-        self._sealed, self._open = list(infos[:-1]), _Open(fd, last, size)
+        self._sealed, self._open = list(infos[:-1]), _Open(fd, last, size, last.end)
         self._chain, self._slot = chain, slot
 
     def take_over(self, epoch: int) -> None:
@@ -109,7 +115,7 @@ class SegmentStore:
         crc, run_bytes = self._chain.crc, 0
         for draft in drafts:
             if run_bytes + draft.frame_bytes > self._room(draft.kind):
-                self._flush(run)
+                self._flush(run, run_bytes)
                 run, run_bytes = [], 0
                 if draft.frame_bytes > self._room(draft.kind):
                     self._make_room(draft.frame_bytes)
@@ -117,20 +123,22 @@ class SegmentStore:
             run.append(packed)
             run_bytes += draft.frame_bytes
             crc = packed.crc
-        self._flush(run)
+        self._flush(run, run_bytes)
 
     def _room(self, kind: FrameKind) -> int:
         segment = self._current()
         reserve = 0 if kind in _RESERVED_KINDS else RESERVE_BYTES
-        return segment.size - reserve - segment.info.end
+        return segment.size - reserve - segment.end
 
-    def _flush(self, run: Sequence[Packed]) -> None:
+    def _flush(self, run: Sequence[Packed], size: int) -> None:
         """Write frames that fit the segment with one call, sync, and note the mark. A failed sync is never retried."""
         if not run:
             return
-        segment = self._current()
-        pieces: list[Buffer] = [piece for packed in run for piece in packed.pieces]
-        at, size = segment.info.end, sum(len(piece) for piece in pieces)
+        segment, last = self._current(), run[-1]
+        # Whatever can be made ready is, before the sync: somebody waits for what comes after it.
+        chain = Chain(last.crc, self.epoch, last.last_seq)
+        slot = Slot(self._slot.counter + 1, last.last_seq, last.crc)
+        pieces, mark, at = [piece for packed in run for piece in packed.pieces], [slot.pack()], segment.end
         try:
             write_all(segment.fd, pieces, at)
         except OSError as error:
@@ -138,10 +146,8 @@ class SegmentStore:
                 self._wipe(segment, at, size)
             raise
         sync_data(segment.fd)
-        segment.info = attrs.evolve(segment.info, end=at + size)
-        self._chain = Chain(run[-1].crc, self.epoch, run[-1].last_seq)
-        self._slot = Slot(self._slot.counter + 1, self.durable_seq, self._chain.crc)
-        segment.put_slot(self._slot)
+        segment.end, self._chain, self._slot = at + size, chain, slot
+        write_all(segment.fd, mark, slot.offset)
         if self._retired is not None:
             self._retire(self._retired)
 
@@ -155,7 +161,7 @@ class SegmentStore:
         """Leave the new mark in the segment before, too: a last segment that goes missing is then noticed."""
         self._retired = None
         try:
-            segment.put_slot(self._slot)
+            write_all(segment.fd, [self._slot.pack()], self._slot.offset)
             sync_data(segment.fd)
         finally:
             os.close(segment.fd)
@@ -165,7 +171,7 @@ class SegmentStore:
         segment = self._current()
         size = max(self._segment_bytes, PAGE_BYTES + frame_bytes + RESERVE_BYTES)
         try:
-            if segment.info.first_seq == self.durable_seq + 1:
+            if segment.first_seq == self.durable_seq + 1:
                 allocate(segment.fd, segment.size, size)
                 os.fsync(segment.fd)
                 segment.size += size
@@ -176,7 +182,7 @@ class SegmentStore:
         except OSError as error:
             # Nothing of the group touched this segment: it can take a HALT frame, unless the next one has begun.
             begun = (self._directory / segment_name(self.durable_seq + 1)).exists()
-            self.sound = error.errno in _DISK_FULL and not (begun and segment.info.first_seq <= self.durable_seq)
+            self.sound = error.errno in _DISK_FULL and not (begun and segment.first_seq <= self.durable_seq)
             raise
         info = SegmentInfo(
             name=segment_name(first_seq),
@@ -188,7 +194,7 @@ class SegmentStore:
         fd = os.open(self._directory / info.name, os.O_RDWR)
         with self._listing:
             self._sealed.append(segment.info)
-            self._retired, self._open = segment, _Open(fd, info, size)
+            self._retired, self._open = segment, _Open(fd, info, size, info.end)
 
     def _check_fence(self) -> None:
         current = self._epoch_file.read()
@@ -204,8 +210,8 @@ class SegmentStore:
         return self._open
 
     def _where(self) -> str:
-        info = self._current().info
-        return f"{info.name}, offset {info.end}, sequence {self.durable_seq + 1}"
+        segment = self._current()
+        return f"{segment.begun.name}, offset {segment.end}, sequence {self.durable_seq + 1}"
 
     def release(self) -> None:
         """Bring the last mark to the medium and let go of files and lock."""

@@ -1,10 +1,12 @@
 """Snapshots: a state as of a durable command, with a checksum of its own, and the files that hold them."""
 
+import logging
 import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from perpkit.engine.snapshot import STATE_LAYOUT
 from perpkit.errors import JournalError
 from perpkit.runtime.journal.disk import put_file, sync_directory
 from perpkit.runtime.journal.header import FORMAT
@@ -14,27 +16,39 @@ SUFFIX = ".pks"
 KEPT = 2
 _HEAD = struct.Struct("<8sII32sQQ")
 _CRC = struct.Struct("<I")
+logger = logging.getLogger("perpkit.journal")
 
 
 def pack_snapshot(config_digest: bytes, seq: int, state: bytes) -> bytes:
-    """Return a snapshot as bytes: `magic 8 | format u32 | 0 u32 | digest 32 | seq u64 | len u64 | crc u32 | state`."""
-    head = _HEAD.pack(MAGIC, FORMAT, 0, config_digest, seq, len(state))
+    """Return a snapshot as bytes.
+
+    Layout, little endian: `magic 8 | format u32 | state layout u32 | configuration digest 32 | seq u64 | len u64 |
+    crc u32 | state`.
+    """
+    head = _HEAD.pack(MAGIC, FORMAT, STATE_LAYOUT, config_digest, seq, len(state))
     return head + _CRC.pack(zlib.crc32(state, zlib.crc32(head))) + state
 
 
-def unpack_snapshot(data: bytes, config_digest: bytes, seq: int) -> bytes | None:
-    """Return the state, or nothing if it is damaged or not what it should be; an empty digest takes any."""
+def unpack_snapshot(data: bytes, config_digest: bytes, seq: int) -> bytes:
+    """Return the state; an empty digest takes any.
+
+    Raises:
+        JournalError: it is damaged, or not what it should be.
+    """
     start = _HEAD.size + _CRC.size
     if len(data) < start:
-        return None
-    magic, version, _, digest, found_seq, size = _HEAD.unpack_from(data)
+        raise JournalError(f"expected at least {start} bytes, was {len(data)}")
+    magic, version, layout, digest, found_seq, size = _HEAD.unpack_from(data)
     state = data[start:]
+    if zlib.crc32(state, zlib.crc32(data[: _HEAD.size])) != _CRC.unpack_from(data, _HEAD.size)[0]:
+        raise JournalError("damaged (wrong checksum)")
     if (magic, version, found_seq, size) != (MAGIC, FORMAT, seq, len(state)):
-        return None
+        raise JournalError("not the snapshot that its name says, or of another format")
+    if layout != STATE_LAYOUT:
+        raise JournalError(f"the state has layout {layout}, this perpkit reads {STATE_LAYOUT}")
     if config_digest and digest != config_digest:
-        return None
-    intact = zlib.crc32(state, zlib.crc32(data[: _HEAD.size])) == _CRC.unpack_from(data, _HEAD.size)[0]
-    return state if intact else None
+        raise JournalError("taken under another configuration")
+    return state
 
 
 class SnapshotFiles:
@@ -42,6 +56,7 @@ class SnapshotFiles:
 
     def __init__(self, directory: Path, config_digest: bytes) -> None:
         self._directory, self._config_digest = directory, config_digest
+        self._told: set[int] = set()
 
     def sequences(self) -> list[int]:
         """Return what the files are named, the newest first."""
@@ -68,15 +83,20 @@ class SnapshotFiles:
             raise JournalError(f"{self._name(seq)}: the snapshot could not be written: {error}") from error
 
     def read(self) -> Iterator[tuple[int, bytes]]:
-        """Yield the intact ones, the newest first."""
+        """Yield those that can be used, the newest first; for each of the others the log says once why not."""
         for seq in self.sequences():
             try:
                 data = (self._directory / self._name(seq)).read_bytes()
             except OSError:
                 continue  # a writer replaced it meanwhile, or it cannot be read: the next one will do
-            state = unpack_snapshot(data, self._config_digest, seq)
-            if state is not None:
-                yield seq, state
+            try:
+                state = unpack_snapshot(data, self._config_digest, seq)
+            except JournalError as error:
+                if seq not in self._told:
+                    logger.warning("%s: passed over: %s", self._name(seq), error)
+                self._told.add(seq)
+                continue
+            yield seq, state
 
     @staticmethod
     def _name(seq: int) -> str:

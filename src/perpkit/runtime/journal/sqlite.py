@@ -16,7 +16,7 @@ import attrs
 
 from perpkit.errors import FencedError, JournalError
 from perpkit.ports.journal import Frame, FrameKind, JournalContext
-from perpkit.runtime.journal.base import DurableJournal, manifest_payload
+from perpkit.runtime.journal.base import DurableJournal, check_manifest, manifest_payload
 from perpkit.runtime.journal.disk import WriterLock, allocate, make_directory, put_file, sync_data, write_all
 from perpkit.runtime.journal.frame import HEAD_BYTES, Chain, Draft, Head, damage, frame_of, head_at, is_intact, pack
 from perpkit.runtime.journal.header import Header, Slot, new_page, read_page
@@ -147,7 +147,7 @@ class SqliteJournal(DurableJournal):
     """Keeps frames in `journal.sqlite` (write-ahead log, synchronous FULL), the durable mark and snapshots beside it.
 
     Raises:
-        JournalError: damage, another configuration or format; or Python was built without sqlite3.
+        JournalError: damage, another configuration, format or manifest; or Python was built without sqlite3.
         FencedError: another writer holds the directory.
     """
 
@@ -174,7 +174,7 @@ class SqliteJournal(DurableJournal):
         # The mark first: what a writer adds meanwhile is then beyond it.
         _, slot = self._read_mark()
         with contextlib.closing(_connect(self._directory, read_only=True)) as database:
-            chain, self._last_seqs = self._verify(database, slot)
+            chain, self._last_seqs, _ = self._verify(database, slot)
         self._found_seq = chain.last_seq
 
     def _open(self, context: JournalContext) -> _SqliteStore:
@@ -201,7 +201,8 @@ class SqliteJournal(DurableJournal):
             put_file(self._directory / MARK, [page])
         database.execute("UPDATE header SET epoch = epoch + 1")
         _, store.slot = self._read_mark()
-        store.chain, store.last_seqs = self._verify(database, store.slot)
+        store.chain, store.last_seqs, manifest = self._verify(database, store.slot)
+        check_manifest(context, manifest)
         (epoch,) = database.execute("SELECT epoch FROM header").fetchone()
         store.epoch = max(epoch, store.chain.epoch + 1)
         database.execute("UPDATE header SET epoch = ?", (store.epoch,))
@@ -220,20 +221,22 @@ class SqliteJournal(DurableJournal):
             raise JournalError(f"{self._directory}: {MARK} is missing: what is durable cannot be told") from None
         return read_page(data, MARK, self._config_digest)
 
-    def _verify(self, database: "sqlite3.Connection", slot: Slot) -> tuple[Chain, "array[int]"]:
-        """Check the header and every frame; return where they end, and the last sequence of each."""
+    def _verify(self, database: "sqlite3.Connection", slot: Slot) -> tuple[Chain, "array[int]", bytes]:
+        """Check the header and every frame; return where they end, the last sequence of each, the last manifest."""
         row = database.execute("SELECT page FROM header").fetchone()
         read_page(row[0] if row else b"", DATABASE, self._config_digest)
-        chain, marks, last_seqs = Chain(), Marks(), array("Q")
+        chain, marks, last_seqs, manifest = Chain(), Marks(), array("Q"), b""
         marks.want(slot, chain, MARK)
-        for head, _ in _rows(database, 1, chain):
+        for head, blob in _rows(database, 1, chain):
             marks.see(head)
+            if head.kind == FrameKind.EPOCH:
+                manifest = frame_of(blob, head).payload
             last_seqs.append(head.last_seq)
         missing = marks.missing(chain)
         if missing:
             raise damage(DATABASE, len(last_seqs), chain.last_seq + 1, f"the journal ends here, but {missing}")
         self._snapshots.check(chain.last_seq)
-        return chain, last_seqs
+        return chain, last_seqs, manifest
 
     def read(self, from_seq: int, /) -> Iterator[Frame]:
         """See `Journal.read`; every frame is checked again."""
