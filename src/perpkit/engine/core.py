@@ -53,7 +53,8 @@ class Core:
 
     `inventory_due`: the house holds inventory, or money that came with a liquidation and belongs to the fund.
     `evidence`: what whoever resumes after a breach must name; 0 while the books agree.
-    `price_faults`: how many commands with prices in a row were refused because of a part.
+    `price_faults`: how many commands in a row were refused because of a part, of those with prices and those that met
+    waiting liquidations.
     """
 
     parts: "Parts"

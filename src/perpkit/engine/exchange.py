@@ -16,7 +16,7 @@ from perpkit.engine.edge import Edge
 from perpkit.engine.snapshot import restore, save
 from perpkit.engine.sweep import Finding, sweep
 from perpkit.errors import HaltedError, InvariantError, PartFaultError
-from perpkit.model.command import Command, IndexQuotes
+from perpkit.model.command import Command, IndexQuotes, NoteFault
 from perpkit.model.event import AuditCompleted, Event, Filled, Rejected, WithdrawalReleased
 from perpkit.model.ids import AssetId, MarketId
 from perpkit.model.market import MarketState
@@ -216,7 +216,7 @@ class Exchange(Edge):
             self._run(core, command)
         except PartFaultError as error:
             priced = isinstance(command, IndexQuotes)
-            faults = faulted + priced
+            faults = faulted + (priced or queued)
             if faults > core.config.limits.price_faults_max:
                 raise
             # Without prices, and with nothing left over from before, only clearing can have changed.
@@ -245,7 +245,7 @@ class Exchange(Edge):
         handled: set[PoolKey] = {each.pool for each in core.queue}
         refused = intake.refuse_unknown(core, command)
         done = 0
-        if core.queue and refused is None:
+        if core.queue and refused is None and not isinstance(command, NoteFault):
             # What an earlier command left goes first, so that order flow cannot starve it.
             core.clock_ns = command.time_ns
             done = waterfall.liquidate(core, max(1, div_floor(limits.work_max * limits.work_share_percent, 100)))

@@ -172,7 +172,7 @@ def _run_audit(core: Core, _command: RunAudit) -> None:
 
 
 def _note_fault(core: Core, command: NoteFault) -> Rejected:
-    core.price_faults += command.priced
+    core.price_faults += command.priced or bool(core.queue)
     return Rejected(reason=RejectReason.PLUGIN_FAULT, part=command.part)
 
 
