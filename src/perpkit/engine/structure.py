@@ -21,7 +21,7 @@ Hook: TypeAlias = Callable[[Any, Any], Any]
 
 _LISTS: dict[Any, type] = {list: list, tuple: tuple, Sequence: tuple, set: set, frozenset: frozenset}
 
-converter = cattrs.Converter(forbid_extra_keys=True, prefer_attrib_converters=True)
+converter: cattrs.Converter = cattrs.Converter(forbid_extra_keys=True, prefer_attrib_converters=True)
 """The engine's own: it does not touch the converter that cattrs shares between libraries."""
 
 

@@ -14,7 +14,7 @@ from perpkit.model.command import Command
 from perpkit.runtime.intake import ClosedError, Intake
 from perpkit.units import Nanos
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 Told: TypeAlias = tuple[Nanos, Outcome]
 _Stream: TypeAlias = "asyncio.Queue[Told | PerpkitError | None]"

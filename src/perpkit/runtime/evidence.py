@@ -17,7 +17,7 @@ from perpkit.runtime.journal.disk import put_file
 
 FLIGHT_COMMANDS = 1_000
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 @attrs.define

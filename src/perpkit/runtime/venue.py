@@ -29,7 +29,7 @@ Subscriber = Callable[[Nanos, Outcome], None]
 
 RECONCILE_ROUNDS = 10
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 @attrs.frozen(kw_only=True)

@@ -19,7 +19,8 @@ class GuardedBook:
     """
 
     def __init__(self, part: OrderBook, guard: Guard, fills_max: int) -> None:
-        self.part, self._guard, self._fills_max = part, guard, fills_max
+        self.part: OrderBook = part
+        self._guard, self._fills_max = guard, fills_max
 
     def plan(self, taker: Order, /) -> MatchPlan:
         """Ask, and match again over the book's own orders.

@@ -20,7 +20,8 @@ class GuardedMargin:
     """A margin model whose needs and prices are possible ones."""
 
     def __init__(self, part: MarginModel, guard: Guard, context: ExchangeContext) -> None:
-        self.part, self._guard, self._markets = part, guard, context.markets
+        self.part: MarginModel = part
+        self._guard, self._markets = guard, context.markets
 
     def need(self, pool: Pool, marks: Mapping[MarketId, Mark], /) -> Need:
         """Ask; a need says something of every exposure, in their order, and is never negative."""
@@ -95,7 +96,8 @@ class GuardedFees:
     """A fee schedule whose rates are within -1 and 1."""
 
     def __init__(self, part: FeeSchedule, guard: Guard) -> None:
-        self.part, self._guard = part, guard
+        self.part: FeeSchedule = part
+        self._guard = guard
 
     def rate_ppb(self, account: AccountId, maker: bool, /) -> Ppb:
         """Ask."""
@@ -108,7 +110,8 @@ class GuardedCheck:
     """An order check that says True or False."""
 
     def __init__(self, part: OrderCheck, guard: Guard) -> None:
-        self.part, self._guard = part, guard
+        self.part: OrderCheck = part
+        self._guard = guard
 
     def admits(self, order: Order, mark: Mark, best_bid: Ticks | None, best_ask: Ticks | None, /) -> bool:
         """Ask."""
@@ -121,7 +124,8 @@ class GuardedLiquidation:
     """A liquidation policy whose steps stay within what the pool can bear."""
 
     def __init__(self, part: LiquidationPolicy, guard: Guard, context: ExchangeContext) -> None:
-        self.part, self._markets = part, context.markets
+        self.part: LiquidationPolicy = part
+        self._markets = context.markets
         self.guard = guard
 
     def next_step(self, case: Case, /) -> Step:
@@ -171,7 +175,8 @@ class GuardedDeleveraging:
     """A deleveraging policy that takes from each winner no more than it bears."""
 
     def __init__(self, part: DeleveragingPolicy, guard: Guard) -> None:
-        self.part, self._guard = part, guard
+        self.part: DeleveragingPolicy = part
+        self._guard = guard
 
     def shares(self, case: DeleveragingCase, /) -> Sequence[Share]:
         """Ask; each winner at most once and within what it bears, in all no more than must be placed."""

@@ -30,7 +30,8 @@ class _GuardedFold(Generic[FoldT]):
     """What all folds have: a state in and out."""
 
     def __init__(self, part: FoldT, guard: Guard) -> None:
-        self.part, self._guard = part, guard
+        self.part: FoldT = part
+        self._guard = guard
 
     def dump(self) -> bytes:
         """Ask."""
@@ -83,7 +84,7 @@ class GuardedMark(_GuardedFold[MarkPrice]):
     def __init__(self, part: MarkPrice, guard: Guard, market: MarketSpec) -> None:
         super().__init__(part, guard)
         self._market = market
-        self.own_book_free = part.own_book_free is True
+        self.own_book_free: bool = part.own_book_free is True
 
     def update(self, inputs: PricingInputs, /) -> Mark:
         """Ask."""

@@ -1,7 +1,7 @@
 """The state that clearing owns: ledger, positions, resting orders' reservations, marks and running sums."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 import attrs
@@ -126,9 +126,9 @@ class State:
     """Everything clearing owns, and the small questions that every part of it asks."""
 
     def __init__(self, context: ClearingContext) -> None:
-        self.context = context
-        self.markets = context.exchange.markets
-        self.ledger = Ledger()
+        self.context: ClearingContext = context
+        self.markets: Mapping[MarketId, MarketSpec] = context.exchange.markets
+        self.ledger: Ledger = Ledger()
         self.accounts: dict[AccountId, Account] = {HOUSE: Account()}
         self.sums: dict[MarketId, MarketSums] = {market: MarketSums() for market in self.markets}
         self.marks: dict[MarketId, Mark] = {

@@ -116,7 +116,7 @@ class EpochFile:
     """The number of the writer that may write. Read before each group, so that a writer without its lock notices."""
 
     def __init__(self, directory: Path) -> None:
-        self.path = directory / "epoch"
+        self.path: Path = directory / "epoch"
 
     def read(self) -> int:
         """Return the present epoch; 0 if none was written.

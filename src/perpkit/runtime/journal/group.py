@@ -1,7 +1,7 @@
 """Group commit: callers hand over commands and go on; what came together is written and synced once."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from perpkit.errors import FencedError, JournalError
@@ -26,8 +26,11 @@ class Store(Protocol):
         """The last durable command."""
         ...
 
-    def write(self, drafts: Sequence[Draft], /) -> None:
-        """Make frames durable, in order; on failure raise `JournalError` with `durable_seq` as far as it got."""
+    def write(self, drafts: Sequence[Draft], begun: Callable[[], None] | None = None, /) -> None:
+        """Make frames durable, in order; on failure raise `JournalError` with `durable_seq` as far as it got.
+
+        `begun` is called when only writing and waiting for the disk is left to do.
+        """
         ...
 
     def release(self) -> None:
@@ -76,6 +79,9 @@ class GroupCommit:
     be woken by; the rest, such as what a caller leaves behind while it prepares more, is written by a thread. An
     append costs a lock, a list entry and the checksum of its records; a group, on top, a join a frame, however many
     commands it has.
+
+    Callers of one group are told when the next has begun, if there is one: whoever wakes up wants the interpreter, and
+    while the disk is waited for it is free.
 
     What interrupts a caller that is writing, such as Ctrl-C, ends the journal as a failed write does.
     """
@@ -227,10 +233,10 @@ class GroupCommit:
                 if self._failure or not self._queue:
                     self._done.notify_all()  # a caller who was interrupted may not have come to it
                     return
-            self._write_group()
+            self._write_group(again=True)
 
-    def _write_group(self) -> None:
-        """Write all that came together by the time that nobody else is writing."""
+    def _write_group(self, *, again: bool = False) -> None:
+        """Write all that came together by the time that nobody else is writing; `again`: and then what comes next."""
         with self._disk:
             drafts: list[Draft] = []
             group_bytes = group_appends = 0
@@ -240,7 +246,7 @@ class GroupCommit:
                         drafts, self._queue = self._queue, []
                         group_bytes, group_appends = self._bytes, self._appends
                 if drafts:
-                    self._store.write(drafts)
+                    self._store.write(drafts, self._tell)
             except JournalError as error:
                 self._failure = error
             except BaseException:
@@ -250,4 +256,9 @@ class GroupCommit:
                 with self._lock:
                     self._bytes -= group_bytes
                     self._appends -= group_appends
-                    self._done.notify_all()
+                    if not (again and self._queue) or self._failure:
+                        self._done.notify_all()
+
+    def _tell(self) -> None:
+        with self._lock:
+            self._done.notify_all()

@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import attrs
@@ -53,8 +53,8 @@ class SegmentStore:
     """
 
     def __init__(self, directory: Path, lock: WriterLock, segment_bytes: int, config_digest: bytes) -> None:
-        self.sound = True
-        self.epoch = 0
+        self.sound: bool = True
+        self.epoch: int = 0
         self._directory, self._lock = directory, lock
         self._epoch_file = EpochFile(directory)
         self._segment_bytes, self._config_digest = segment_bytes, config_digest
@@ -97,13 +97,15 @@ class SegmentStore:
         with self._listing:
             return [*self._sealed, self._current().info]
 
-    def write(self, drafts: Sequence[Draft], /) -> None:
+    def write(self, drafts: Sequence[Draft], begun: Callable[[], None] | None = None, /) -> None:
         """See `Store.write`."""
         if not self.sound:
             raise JournalError(f"{self._directory}: an earlier write failed: nothing more may be written")
         self.sound = False  # until it is known how far this got
         try:
             self._check_fence()
+            if begun:
+                begun()
             self._write(drafts)
         except OSError as error:
             state = "the disk is full" if error.errno in _DISK_FULL else "the write failed"

@@ -16,7 +16,7 @@ SUFFIX = ".pks"
 KEPT = 2
 _HEAD = struct.Struct("<8sII32sQQ")
 _CRC = struct.Struct("<I")
-logger = logging.getLogger("perpkit.journal")
+logger: logging.Logger = logging.getLogger("perpkit.journal")
 
 
 def pack_snapshot(config_digest: bytes, seq: int, state: bytes) -> bytes:

@@ -8,7 +8,7 @@ import contextlib
 import os
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,8 +60,8 @@ class _SqliteStore:
     """Appends frames, a transaction a group. The epoch is compared within it, so a replaced writer cannot commit."""
 
     def __init__(self, directory: Path, lock: WriterLock) -> None:
-        self.sound = True
-        self.epoch = 0
+        self.sound: bool = True
+        self.epoch: int = 0
         self.last_seqs = array("Q")
         self.chain = Chain()
         self.slot = Slot(1, 0, 0)
@@ -74,7 +74,7 @@ class _SqliteStore:
         """See `Store.durable_seq`."""
         return self.chain.last_seq
 
-    def write(self, drafts: Sequence[Draft], /) -> None:
+    def write(self, drafts: Sequence[Draft], begun: Callable[[], None] | None = None, /) -> None:
         """See `Store.write`."""
         import sqlite3
 
@@ -83,7 +83,7 @@ class _SqliteStore:
         self.sound = False
         number = len(self.last_seqs)
         try:
-            self._commit(self.database, drafts, number)
+            self._commit(self.database, drafts, number, begun)
         except sqlite3.Error as error:
             full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
             if full:
@@ -96,7 +96,13 @@ class _SqliteStore:
             raise JournalError(f"{MARK}: the write failed: {error}") from error
         self.sound = True
 
-    def _commit(self, database: "sqlite3.Connection", drafts: Sequence[Draft], number: int) -> None:
+    def _commit(
+        self,
+        database: "sqlite3.Connection",
+        drafts: Sequence[Draft],
+        number: int,
+        begun: Callable[[], None] | None,
+    ) -> None:
         database.execute("BEGIN IMMEDIATE")
         (current,) = database.execute("SELECT epoch FROM header").fetchone()
         if current != self.epoch:
@@ -105,6 +111,8 @@ class _SqliteStore:
                 f"{self._directory}: another writer took over with epoch {current}, this one has {self.epoch}: "
                 "its lock was removed or lost; stop this writer"
             )
+        if begun:
+            begun()
         crc, rows = self.chain.crc, []
         for row, draft in enumerate(drafts, start=number + 1):
             packed = pack(draft, epoch=self.epoch, prev_crc=crc, durable_seq=self.durable_seq)

@@ -19,7 +19,7 @@ from perpkit.units import SECOND_NS, Nanos
 
 _NOTED = frozenset((Rejected, Duplicate, LiquidationStarted, HoldingsCompared))
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _P = ParamSpec("_P")
 
