@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from perpkit.runtime.journal import (
     SqliteOptions,
 )
 from perpkit.runtime.journal.file import SEGMENT_BYTES_MIN
+from perpkit.runtime.journal.frame import Draft
 
 DIGEST = "c0" * 32
 DISK = ("file", "sqlite")
@@ -238,7 +240,7 @@ def test_a_full_window_blocks_until_a_group_is_durable(
     journal = opened(options=window)
     store = journal._store  # type: ignore[attr-defined]
     gate, real = threading.Event(), store.write
-    monkeypatch.setattr(store, "write", lambda drafts: (gate.wait(10), real(drafts)))
+    monkeypatch.setattr(store, "write", lambda *group: (gate.wait(10), real(*group)))
     for _ in range(5):
         put(journal, 2)
     done = threading.Event()
@@ -251,6 +253,20 @@ def test_a_full_window_blocks_until_a_group_is_durable(
     blocked.join()
     journal.wait(12)
     assert commands(journal.read(1)) == list(range(1, 13))
+
+
+@pytest.mark.parametrize("provider", DISK, indirect=True)
+def test_a_store_says_once_that_a_group_has_begun_and_not_before_it_may_write(opened: Open, tmp_path: Path) -> None:
+    journal = opened()
+    store = journal._store  # type: ignore[attr-defined]
+    told: list[int] = []
+    store.write([Draft(FrameKind.COMMANDS, 1, 1, [bytes(64)], 64, zlib.crc32(bytes(64)))], lambda: told.append(0))
+    assert (told, store.durable_seq) == ([0], 1)
+    (tmp_path / "journal" / "lock").unlink()
+    put(opened(), 1)
+    with pytest.raises(FencedError):
+        store.write([Draft.note(FrameKind.DIGEST, 1, bytes(32))], lambda: told.append(1))
+    assert told == [0]
 
 
 @pytest.mark.parametrize("provider", DISK, indirect=True)

@@ -31,8 +31,10 @@ class GatedStore:
     gate: threading.Semaphore = attrs.field(factory=lambda: threading.Semaphore(0))
     begun: threading.Semaphore = attrs.field(factory=lambda: threading.Semaphore(0))
 
-    def write(self, drafts: Sequence[Draft], /) -> None:
+    def write(self, drafts: Sequence[Draft], begun: Callable[[], None] | None = None, /) -> None:
         self.sound = False
+        if begun:
+            begun()
         self.begun.release()
         assert self.gate.acquire(timeout=10)
         if self.full:

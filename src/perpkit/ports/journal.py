@@ -120,6 +120,8 @@ class Journal(Protocol):
     def wait(self, seq: int, /) -> None:
         """Return when every command up to `seq`, and every note before it, is durable.
 
+        An interrupt in the middle of it may end the journal like a failed write.
+
         Raises:
             JournalError: a write failed; nothing after `durable_seq` may be told to anybody.
         """
@@ -142,7 +144,7 @@ class Journal(Protocol):
 
     @abstractmethod
     def snapshots(self) -> Iterator[tuple[int, bytes]]:
-        """Yield (sequence, state), the newest first; one that is damaged is left out."""
+        """Yield (sequence, state), the newest first; one that is damaged, or of another layout, is left out."""
         ...
 
     @abstractmethod

@@ -94,6 +94,7 @@ class Venue:
             meter.opened(journal)
         self._cursor = 0
         self._audit_ns = self._reconcile_ns = 0
+        self._snapshot_seq = next((seq for seq, _ in journal.snapshots()), 0)
         self._subscribers: list[Subscriber] = []
         self._untold: deque[tuple[Command, Outcome]] = deque()
         self._applying = threading.Lock()
@@ -292,12 +293,11 @@ class Venue:
 
     def _keep_snapshot(self, last: int) -> None:
         every = self._pace.snapshot_every
-        if not every or last < every:
+        if not every or last - self._snapshot_seq < every:
             return
         with self._applying:
-            newest = next((seq for seq, _ in self.journal.snapshots()), 0)
-            durable = self.journal.durable_seq == self.exchange.sequence
-            if durable and self.exchange.sequence - newest >= every:
+            if self.journal.durable_seq == self.exchange.sequence:
+                self._snapshot_seq = self.exchange.sequence
                 self.journal.put_snapshot(self.exchange.sequence, self.exchange.dump())
 
 
