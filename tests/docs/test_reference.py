@@ -24,6 +24,7 @@ from perpkit.plugin import PORTS, Registry
 from perpkit.ports import Limits, MarketContext
 from perpkit.report import RunSummary, summary
 from perpkit.runtime import Recording
+from perpkit.testing.conformance import SUITES, rules_of
 from perpkit.units import Scale
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -237,3 +238,18 @@ def test_files_of_the_demo():
     rows = only(section("how-to/run-the-demo.md", "## Read the files"), "file")
     kept = {value for name, value in vars(demo).items() if name.isupper() and "." in str(value)}
     assert set(rows) == kept | {"report.html", f"{demo.POLICIES[1]}/"}
+
+
+def test_conformance_rules():
+    """Every suite's table is in the page as it is made here, and no rule that does not exist."""
+    page = (DOCS / "reference/conformance.md").read_text("utf-8")
+    for suite in SUITES:
+        assert rules_table(suite) in page, f"docs/reference/conformance.md: expected\n{rules_table(suite)}"
+    known = {rule.id for suite in SUITES for rule in rules_of(suite)}
+    assert set(re.findall(r"^\| `([A-Z]+-\d{3})`", page, re.MULTILINE)) == known
+
+
+def rules_table(suite):
+    rows = [f"| `{rule.id}` | {rule.promise} | {f'`{rule.needs}`' if rule.needs else ''} |" for rule in rules_of(suite)]
+    table = ["| rule | what a part keeps | needs |", "|---|---|---|", *rows]
+    return "\n".join(table).replace("|  |", "| |")

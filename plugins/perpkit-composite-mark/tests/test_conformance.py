@@ -1,9 +1,8 @@
 """The rules of the port, for composites that may and that may not look at the book."""
 
-from perpkit_composite_mark.part import CompositeMark, CompositeMarkOptions
-
 from perpkit.ports import MarketContext, MarkPrice
 from perpkit.testing.conformance import MarkPriceConformance
+from perpkit_composite_mark.part import CompositeMark, CompositeMarkOptions
 
 
 class TestOfIndexAndFairBasis(MarkPriceConformance):

@@ -1,9 +1,8 @@
 """An exchange picks the composite by name, and the composite picks its own marks by name."""
 
-import perpkit_composite_mark
 import pytest
-from perpkit_composite_mark.part import CompositeMark, CompositeMarkOptions, _median
 
+import perpkit_composite_mark
 from perpkit import Exchange, PluginError, Registry, Side
 from perpkit.engine.compose import compose
 from perpkit.engine.config import ExchangeConfig
@@ -11,6 +10,7 @@ from perpkit.model.event import MarkUpdated
 from perpkit.model.price import PriceState, PricingInputs
 from perpkit.testing.builders import index, market_context, tables
 from perpkit.units import HOUR_NS
+from perpkit_composite_mark.part import CompositeMark, CompositeMarkOptions, _median
 
 REGISTRY = Registry.of(perpkit_composite_mark)
 

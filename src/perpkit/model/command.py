@@ -164,7 +164,7 @@ class ResumeExchange:
 
 @attrs.frozen(kw_only=True)
 class NoteFault:
-    """A part failed a command, which was refused: what a journal keeps in its place, so that the part is not asked again.
+    """A part failed a command, which was refused: what a journal keeps in its place. The part is not asked again.
 
     `part` is its place in the manifest, `priced` whether the command carried prices.
     """

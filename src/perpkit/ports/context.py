@@ -29,8 +29,8 @@ class AssetSpec:
 class Limits:
     """How much one command may set in motion. Work is fills, cancels and liquidation steps.
 
-    `price_faults_max`: so many commands with prices, or that met waiting liquidations, a part may fail in a row; the next
-    one halts the exchange, since it no longer knows what anything is worth, or cannot liquidate.
+    `price_faults_max`: so many commands with prices, or that met waiting liquidations, a part may fail in a row; the
+    next one halts the exchange, since it no longer knows what anything is worth, or cannot liquidate.
     """
 
     order_fills_max: int = 1_000

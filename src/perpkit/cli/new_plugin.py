@@ -1,0 +1,39 @@
+"""`perpkit new-plugin NAME --port PORT`: a package with one provider that passes its tests as it is made."""
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+from perpkit.errors import ConfigError
+from perpkit.plugin import PORTS
+from perpkit.testing.template import package
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add `perpkit new-plugin`."""
+    parser = subparsers.add_parser("new-plugin", help="make a package with a provider of your own")
+    parser.add_argument("name", help="of the package, its directory and the provider: lower-case-words")
+    parser.add_argument("--port", required=True, choices=[port.key for port in PORTS], help="what it replaces")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the package into a new directory and print what to do next."""
+    name, directory = arguments.name, Path(arguments.name)
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"new-plugin: expected lower-case words joined by hyphens, was {name!r}")
+    if directory.exists():
+        raise ConfigError(f"new-plugin: expected a new directory, was {directory}, which is there")
+    port = next(port for port in PORTS if port.key == arguments.port)
+    for path, text in package(name, port).items():
+        (directory / path).parent.mkdir(parents=True, exist_ok=True)
+        (directory / path).write_text(text, encoding="utf-8")
+    print(f"cd {name}")
+    print("python -m pip install -e '.[test]'")
+    print("python -m pytest")
+    print("python -m mypy")
+    print(f"perpkit conformance {port.key}={name}")
+    return 0

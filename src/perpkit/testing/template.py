@@ -1,0 +1,239 @@
+"""A package with one provider: what `perpkit new-plugin` writes, made from the port itself so that it always fits."""
+
+import ast
+import inspect
+import re
+from collections.abc import Mapping
+from string import Template
+from typing import Any, get_args, get_type_hints
+
+from perpkit.plugin import GROUP, PerpkitSpecs, Port, Provider, Registry
+from perpkit.testing.builders import config
+
+_SUFFIX = re.compile("(Source|Model|Schedule|Policy|Fund)$")
+
+PYPROJECT = Template("""\
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "$name"
+version = "0.1.0"
+description = "A $key provider for perpkit"
+readme = "README.md"
+requires-python = ">=3.11"
+dependencies = ["perpkit"]
+
+[project.optional-dependencies]
+test = ["perpkit[testing]", "mypy"]
+
+[project.entry-points."$group"]
+$name = "$module"
+
+[tool.hatch.build.targets.wheel]
+packages = ["src/$module"]
+
+[tool.mypy]
+strict = true
+files = ["src"]
+
+[tool.pytest.ini_options]
+testpaths = ["tests"]
+addopts = ["--import-mode=importlib"]
+""")
+
+README = Template("""\
+# $name
+
+A `$key` provider for perpkit, offered as `$name`:
+
+```toml
+[exchange]
+$key = $choice
+```
+
+```sh
+python -m pip install -e '.[test]'
+python -m pytest
+python -m mypy
+perpkit conformance $key=$name
+```
+""")
+
+INIT = Template('''\
+"""Offers `$name`."""
+
+from collections.abc import Iterable
+
+from perpkit.plugin import $token, Provider, hookimpl
+from perpkit.ports import $protocol
+
+from $module.part import $part, $part_options
+
+
+@hookimpl
+def $hook() -> Iterable[Provider[$protocol]]:
+    """Offer it under its name; a configuration decides."""
+    return [$token.provider(name="$name", build=$part, options=$part_options, summary="begins as $start")]
+''')
+
+PART = Template('''\
+"""`$name`: begins as perpkit's `$start`. Change one method after another, and keep the tests green."""
+
+$imports
+
+
+@attrs.frozen(kw_only=True)
+class $part_options:
+    """What a configuration may set, each with a default; replace `note` by what your part needs."""
+
+    note: str = ""
+
+
+class $part:
+    """$summary"""
+
+    def __init__(self, context: $context, options: $part_options) -> None:
+        self._options = options
+        self._start = $start_class(context, $start_options())
+$members
+''')
+
+TEST_CONFORMANCE = Template('''\
+"""The rules of the port; each has a number that perpkit's documentation explains."""
+
+from perpkit.ports import $context, $protocol
+from perpkit.testing.conformance import $suite
+
+from $module.part import $part, $part_options
+
+
+class Test$part($suite):
+    def make(self, context: $context) -> $protocol:
+        return $part(context, $part_options())
+''')
+
+TEST_PROVIDER = Template('''\
+"""An exchange finds the provider by its name, and trades with it."""
+
+import $module
+from perpkit import Exchange, Registry, Side
+from perpkit.engine.compose import compose, venue_entries
+from perpkit.engine.config import ExchangeConfig
+from perpkit.testing.builders import tables
+
+TABLES = tables($key=$choice)
+
+
+def test_a_configuration_picks_it_by_name() -> None:
+    registry, config = Registry.of($module), ExchangeConfig.from_dict(TABLES)
+    entries = (*compose(config, registry).manifest.entries, *venue_entries(config, registry))
+    assert "$name" in [entry.provider for entry in entries if entry.port == "$key"]
+
+
+def test_an_exchange_trades_with_it() -> None:
+    exchange = Exchange.of(TABLES, Registry.of($module))
+    exchange.deposit(1, "COIN", "100000")
+    exchange.deposit(2, "COIN", "100000")
+    exchange.quote("PERP-1", "100", time_ns=1)
+    exchange.place(1, "PERP-1", Side.SELL, 10, 100)
+    assert exchange.place(2, "PERP-1", Side.BUY, 10, 100).fills
+''')
+
+
+def package(name: str, port: Port[Any, Any]) -> Mapping[str, str]:
+    """Return the files of a package, path to text.
+
+    It begins as the part that a configuration without a choice gets, method for method, so that its tests pass before
+    anything was changed.
+    """
+    start = _start(port)
+    module, part = name.replace("-", "_"), "".join(word.capitalize() for word in name.split("-"))
+    protocol = _protocol(port)
+    source = ast.parse(inspect.getsource(inspect.getmodule(protocol)))  # type: ignore[arg-type]
+    members, used = _members(source, protocol.__name__)
+    words = {
+        "name": name,
+        "module": module,
+        "key": port.key,
+        "choice": f'["{name}"]' if port.key == "order_checks" else f'"{name}"',
+        "group": GROUP,
+        "token": port.key.upper(),
+        "hook": port.hook,
+        "protocol": protocol.__name__,
+        "suite": f"{_SUFFIX.sub('', protocol.__name__)}Conformance",
+        "context": port.context.__name__,
+        "part": part,
+        "part_options": f"{part}Options",
+        "start": start.name,
+        "start_class": start.build.__name__,
+        "start_options": start.options.__name__,
+        "summary": inspect.getdoc(protocol).splitlines()[0].replace(" Provisional.", ""),  # type: ignore[union-attr]
+        "members": members,
+        "imports": _imports(source, used, port, start),
+    }
+    templates = {
+        "pyproject.toml": PYPROJECT,
+        "README.md": README,
+        f"src/{module}/__init__.py": INIT,
+        f"src/{module}/part.py": PART,
+        "tests/test_conformance.py": TEST_CONFORMANCE,
+        "tests/test_provider.py": TEST_PROVIDER,
+    }
+    return {path: template.substitute(words) for path, template in templates.items()} | {f"src/{module}/py.typed": ""}
+
+
+def _start(port: Port[Any, Any]) -> Provider[Any]:
+    """Return the provider that a configuration without a choice gets."""
+    name = "price-band" if port.key == "order_checks" else config().selection(port.key).provider
+    return Registry.builtin().get(port, name)
+
+
+def _protocol(port: Port[Any, Any]) -> type:
+    """Return the Protocol that the hook of a port says it offers."""
+    offered = get_type_hints(getattr(PerpkitSpecs, port.hook))["return"]
+    protocol: type = get_args(get_args(offered)[0])[0]
+    return protocol
+
+
+def _members(source: ast.Module, protocol: str) -> tuple[str, set[str]]:
+    """Return every member of a Protocol, passed on to what the part begins as, and the names that they use."""
+    (found,) = (node for node in source.body if isinstance(node, ast.ClassDef) and node.name == protocol)
+    lines: list[str] = []
+    used: set[str] = set()
+    for member in found.body:
+        if not isinstance(member, ast.FunctionDef):
+            continue
+        used |= {node.id for node in ast.walk(member) if isinstance(node, ast.Name)} - {"abstractmethod"}
+        is_property = any(isinstance(each, ast.Name) and each.id == "property" for each in member.decorator_list)
+        given = ", ".join(argument.arg for argument in (*member.args.posonlyargs, *member.args.args)[1:])
+        asked = f"self._start.{member.name}" + ("" if is_property else f"({given})")
+        does = asked if member.returns is None or ast.unparse(member.returns) == "None" else f"return {asked}"
+        summary = (ast.get_docstring(member) or "").splitlines()[0]
+        lines += ["", "    @property"] if is_property else [""]
+        lines.append(
+            f"    def {member.name}({ast.unparse(member.args)}) -> {ast.unparse(member.returns or ast.Name('None'))}:"
+        )
+        lines += [f'        """{summary}"""', f"        {does}"]
+    return "\n".join(lines), used
+
+
+def _imports(source: ast.Module, used: set[str], port: Port[Any, Any], start: Provider[Any]) -> str:
+    """Return the imports of a part: what its signatures name, its context, and what it begins as."""
+    wanted: dict[str, set[str]] = {}
+    for node in source.body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            wanted.setdefault(node.module, set()).update(alias.name for alias in node.names if alias.name in used)
+    own = inspect.getmodule(_protocol(port))
+    assert own is not None
+    defined = {node.name for node in source.body if isinstance(node, ast.ClassDef)}
+    defined |= {
+        node.target.id for node in source.body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+    wanted.setdefault(own.__name__, set()).update(defined & used)
+    for each in (port.context, start.build, start.options):
+        wanted.setdefault(each.__module__, set()).add(each.__name__)
+    lines = [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(wanted.items()) if names]
+    standard = [line for line in lines if not line.startswith("from perpkit")]
+    return "\n".join([*standard, "", "import attrs", "", *[line for line in lines if line not in standard]]).strip()
