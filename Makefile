@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constrain
 INSTALL := $(PIP) --build-constraint constraints.txt
 PLUGINS := $(patsubst plugins/%/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 
-.PHONY: help demo test simulate torture lint types layers docs check clean
+.PHONY: help demo test simulate torture mutation lint types layers docs check clean
 .NOTPARALLEL:
 .SECONDEXPANSION:
 
@@ -21,6 +21,7 @@ help:
 	@echo "make docs                      build the documentation into site/"
 	@echo "make simulate [ARGS='--seeds 40']   seeded exchanges under faults: 20 million commands"
 	@echo "make torture                   a million cuts, 100,000 flipped bits, 1,000 kills"
+	@echo "make mutation                  which changes to the money modules no test notices"
 	@echo "make check                     lint, types, layers, docs, test"
 	@echo "make clean                     remove .venv and site/"
 
@@ -40,6 +41,9 @@ simulate: $(STAMPS)/test
 torture: $(STAMPS)/test
 	PERPKIT_CUTS=1000000 PERPKIT_FLIPS=100000 PERPKIT_REPLAYS=1000 PERPKIT_SNAPSHOTS=1000 PERPKIT_KILLS=1000 \
 	  $(BIN)/python -m pytest -q -s tests/integration/test_journal_crash.py tests/integration/test_journal_file.py $(ARGS)
+
+mutation: $(STAMPS)/mutation
+	$(BIN)/python tests/mutation/run.py $(ARGS)
 
 lint: $(STAMPS)/lint
 	$(BIN)/ruff check .
@@ -64,8 +68,9 @@ $(STAMPS)/demo: WANT := -e '.[cli,report]'
 $(STAMPS)/test: WANT := -e '.[cli,report,testing]' --group test
 $(STAMPS)/lint: WANT := -e '.[cli,report,testing,otel,prometheus]' --group lint
 $(STAMPS)/docs: WANT := --group docs
+$(STAMPS)/mutation: WANT := -e '.[cli,report,testing]' --group mutation
 
-$(STAMPS)/demo $(STAMPS)/test $(STAMPS)/lint $(STAMPS)/docs: pyproject.toml $(STAMPS)/venv
+$(STAMPS)/demo $(STAMPS)/test $(STAMPS)/lint $(STAMPS)/docs $(STAMPS)/mutation: pyproject.toml $(STAMPS)/venv
 	@echo "installing what 'make $(@F)' needs into .venv"
 	@$(INSTALL) $(WANT)
 	@touch $@

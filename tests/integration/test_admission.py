@@ -21,6 +21,7 @@ from perpkit.model.command import (
     IndexQuotes,
     PlaceOrder,
     RequestWithdrawal,
+    ResumeExchange,
     SetMarketState,
     SetPositionTerms,
     WithdrawalSent,
@@ -106,12 +107,29 @@ def sent(exchange: Exchange) -> None:
     exchange.apply(WithdrawalSent(withdrawal_id=1, time_ns=NOW))
 
 
+def breached(exchange: Exchange) -> None:
+    exchange.apply(HoldingsReported(asset=1, holdings_units=0, time_ns=NOW))
+
+
 def case(reason: RejectReason, name: str, command: Command, prepare: Prepare = nothing) -> Any:
     return pytest.param(reason, command, prepare, id=f"{reason.text}: {name}")
 
 
 R = RejectReason
+TRIED_ELSEWHERE = {
+    R.ACCOUNT_LOCKED,  # below
+    R.OVERLOADED,  # test_overload
+    R.OPERATORS_NOT_DISTINCT,  # test_audit
+    R.PLUGIN_FAULT,  # test_plugin_faults
+}
 CASES = [
+    case(R.BREACH_STANDS, "state", SetMarketState(market=1, state=MarketState.OPEN, time_ns=NOW), breached),
+    case(R.NO_SUCH_BREACH, "none stands", ResumeExchange(evidence=7, operator=1, second_operator=2, time_ns=NOW)),
+    case(
+        R.AMOUNT_ABOVE_MAXIMUM,
+        "deposit",
+        DepositObserved(deposit_id=99, account=1, asset=1, amount_units=(1 << 62) - 1, time_ns=NOW),
+    ),
     case(R.EARLIER_STAMP, "order", order(time_ns=NOW - 1)),
     case(R.EARLIER_STAMP, "quotes", attrs.evolve(quotes(100), time_ns=NOW - 1)),
     case(R.UNKNOWN_MARKET, "order", order(market=3)),
@@ -278,8 +296,7 @@ def test_a_refusal_gives_its_reason_and_changes_nothing(
 
 
 def test_every_reason_that_can_be_given_is_tried() -> None:
-    tried = {param.values[0] for param in CASES} | {R.ACCOUNT_LOCKED}  # which has tests of its own, below
-    assert tried == set(RejectReason)
+    assert {param.values[0] for param in CASES} | TRIED_ELSEWHERE == set(RejectReason)
 
 
 def test_the_check_that_refused_is_named(make_exchange: Callable[..., Exchange]) -> None:
