@@ -217,16 +217,17 @@ class Simulation:
         self.tally.faults["crash"] += 1
 
     def _halted(self) -> None:
-        """A part failed too often for prices to be trusted: recover without the command that met it."""
-        assert isinstance(self._current, IndexQuotes), f"only prices halt: {self._exchange.halted}"
+        """A part failed too often for prices, or with liquidations waiting: recover without the command that met it."""
         try:
             self._exchange.apply(self._current)
         except HaltedError:
             self.tally.faults["halt"] += 1
         else:
             raise AssertionError("an exchange that halted went on")
+        halted, self._exchange = self._exchange.halted, self._recover()
         self._told = None
-        self._exchange = self._recover()
+        waited = self._exchange._core.queue
+        assert isinstance(self._current, IndexQuotes) or waited, f"only prices and liquidations halt: {halted}"
 
     def _forgive(self) -> None:
         """Mend the part that failed; now and then it will fail again at once."""
