@@ -1,15 +1,13 @@
 """`perpkit new-plugin NAME --port PORT`: a package with one provider that passes its tests as it is made."""
 
 import argparse
-import re
 from pathlib import Path
 from typing import Any
 
 from perpkit.errors import ConfigError
 from perpkit.plugin import PORTS
+from perpkit.plugin.provider import NAME
 from perpkit.testing.template import package
-
-_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -23,7 +21,7 @@ def add_parser(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the package into a new directory and print what to do next."""
     name, directory = arguments.name, Path(arguments.name)
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise ConfigError(f"new-plugin: expected lower-case words joined by hyphens, was {name!r}")
     if directory.exists():
         raise ConfigError(f"new-plugin: expected a new directory, was {directory}, which is there")

@@ -12,4 +12,12 @@ __all__ = ["Vault"]
 @hookimpl
 def perpkit_custodies() -> Iterable[Provider[Custody]]:
     """Offer the vault."""
-    return [CUSTODY.provider(name="vault", build=Vault, options=NoOptions, summary="in memory, for simulation")]
+    return [
+        CUSTODY.provider(
+            name="vault",
+            build=Vault,
+            options=NoOptions,
+            summary="in memory, for simulation",
+            capabilities=frozenset({"receive"}),
+        )
+    ]

@@ -13,7 +13,8 @@ PortT_co = TypeVar("PortT_co", covariant=True)
 ContextT = TypeVar("ContextT")
 OptionsT = TypeVar("OptionsT")
 
-_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+"""What a provider may be called: lower-case words joined by hyphens."""
 
 
 @attrs.frozen(kw_only=True)
@@ -78,7 +79,7 @@ class Port(Generic[PortT, ContextT]):
             >>> FEES.provider(name="free", build=Free, options=NoOptions, summary="no fees").name
             'free'
         """
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise PluginError(
                 f"{self.key}: expected a provider name of lower-case words joined by hyphens, was {name!r}"
             )
