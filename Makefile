@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constrain
 INSTALL := $(PIP) --build-constraint constraints.txt
 PLUGINS := $(patsubst plugins/%/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 
-.PHONY: help demo test simulate torture mutation lint types layers docs check clean
+.PHONY: help demo test soak torture mutation peers lint types layers docs reference check clean
 .NOTPARALLEL:
 .SECONDEXPANSION:
 
@@ -19,9 +19,11 @@ help:
 	@echo "make test [ARGS='-k funding']  every test, perpkit's and the plugins'"
 	@echo "make lint | types | layers     ruff | mypy | import-linter"
 	@echo "make docs                      build the documentation into site/"
-	@echo "make simulate [ARGS='--seeds 40']   seeded exchanges under faults: 20 million commands"
+	@echo "make reference                 write the reference pages that are made from the code"
+	@echo "make soak [ARGS='--seeds 40']  every command on seeded exchanges under faults: 20 million over 2,000 seeds"
 	@echo "make torture                   a million cuts, 100,000 flipped bits, 1,000 kills"
 	@echo "make mutation                  which changes to the money modules no test notices"
+	@echo "make peers [ARGS='--write-docs']  order books that pip can install, on the same messages"
 	@echo "make check                     lint, types, layers, docs, test"
 	@echo "make clean                     remove .venv and site/"
 
@@ -35,7 +37,7 @@ test: $(STAMPS)/test $(PLUGINS:%=$(STAMPS)/plugin-%)
 	[ -z "$$unbuilt" ] || echo "plugins that could not be built:$$unbuilt (see $(STAMPS)/plugin-*.log)"; \
 	set -x; $(BIN)/python -m pytest -q $$ignore $(ARGS)
 
-simulate: $(STAMPS)/test
+soak: $(STAMPS)/test
 	$(BIN)/python -m tests.simulation.run $(ARGS)
 
 torture: $(STAMPS)/test
@@ -44,6 +46,9 @@ torture: $(STAMPS)/test
 
 mutation: $(STAMPS)/mutation
 	$(BIN)/python tests/mutation/run.py $(ARGS)
+
+peers: $(STAMPS)/demo
+	$(BIN)/python benchmarks/peers/run.py $(ARGS)
 
 lint: $(STAMPS)/lint
 	$(BIN)/ruff check .
@@ -57,6 +62,9 @@ layers: $(STAMPS)/lint
 
 docs: $(STAMPS)/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+reference: $(STAMPS)/test
+	$(BIN)/python tests/docs/test_port_pages.py
 
 check: lint types layers docs test
 

@@ -7,12 +7,14 @@ import pytest
 
 from perpkit.errors import InvariantError
 from perpkit.model.cause import Cause
-from perpkit.model.event import PositionChanged, Rejected
+from perpkit.model.event import Filled, PositionChanged, Rejected
 from perpkit.model.ids import HOUSE, INVENTORY_LONG
-from perpkit.model.ledger import Chart, Posting, house, of_market
-from perpkit.model.position import Closing
+from perpkit.model.ledger import Chart, Posting, house, isolated_margin, of_market
+from perpkit.model.position import Closing, PositionMode
 from perpkit.model.reject import RejectReason
 from perpkit.plugin import NoOptions
+from perpkit.ports import MarketContext
+from perpkit.reference.book_price_time import PriceTimeBook
 from perpkit.reference.clearing import ReferenceClearing
 from perpkit.testing.conformance import broken
 from perpkit.testing.conformance.clearing import ClearingConformance
@@ -46,10 +48,19 @@ class IgnoresWhatCannotBe(ReferenceClearing):
             return []
 
 
+class PricesOfTheTaker(PriceTimeBook):
+    def plan(self, taker, /):
+        plan = super().plan(taker)
+        return attrs.evolve(
+            plan, matches=tuple(attrs.evolve(met, price_ticks=taker.price_ticks) for met in plan.matches)
+        )
+
+
 class TradesAtTheTakersPrice(ReferenceClearing):
-    def _execute(self, plan, cause):
-        matches = [attrs.evolve(met, price_ticks=plan.taker.price_ticks) for met in plan.matches]
-        super()._execute(attrs.evolve(plan, matches=tuple(matches)), cause)
+    def __init__(self, context, options):
+        limits, markets = context.exchange.limits, context.exchange.markets.values()
+        books = {each.id: PricesOfTheTaker(MarketContext(market=each, limits=limits), options) for each in markets}
+        super().__init__(attrs.evolve(context, books=books), options)
 
 
 class TellsAnotherProfit(ReferenceClearing):
@@ -185,9 +196,103 @@ class TakesEverybodyForAWinner(ReferenceClearing):
 
 
 class LeaksAUnit(ReferenceClearing):
-    def _execute(self, plan, cause):
-        super()._execute(plan, cause)
-        self._state.ledger._custody_side[1] -= len(plan.matches)
+    def place(self, command, order_id, state, locked, /):
+        events = super().place(command, order_id, state, locked)
+        self._state.ledger._custody_side[1] -= any(isinstance(each, Filled) for each in events)
+        return events
+
+
+class LosesThePlace(ReferenceClearing):
+    """Takes every amended order out, and puts it back behind the others."""
+
+    def amend(self, command, state, locked, /):
+        events = super().amend(command, state, locked)
+        self._behind(command, state, locked)
+        return events
+
+    def _behind(self, command, state, locked):
+        rests = self.order(command.market, command.account, command.order_id, 0)
+        for price in (rests.price_ticks - 1, rests.price_ticks) if rests else ():
+            super().amend(attrs.evolve(command, size_lots=0, price_ticks=price), state, locked)
+
+
+class LosesThePlaceOfWhatItRefuses(LosesThePlace):
+    def amend(self, command, state, locked, /):
+        events = ReferenceClearing.amend(self, command, state, locked)
+        if isinstance(events[0], Rejected):
+            self._behind(command, state, locked)
+        return events
+
+
+class TradesOnlyWhatIsNew(ReferenceClearing):
+    """Lets an amended order rest where it crosses."""
+
+    def amend(self, command, state, locked, /):
+        events = super().amend(command, state, locked)
+        return [each for each in events if not isinstance(each, Filled)]
+
+
+class KeepsWhatAnAmendmentFreed(ReferenceClearing):
+    def amend(self, command, state, locked, /):
+        before = self.pool(command.account, 1).reserved_units
+        events = super().amend(command, state, locked)
+        freed = before - self.pool(command.account, 1).reserved_units
+        for slot_orders in self._state.accounts[command.account].orders.values():
+            slot_orders.reserve_units += max(0, freed)
+        return events
+
+
+class ChargesForMovingMargin(ReferenceClearing):
+    def adjust_margin(self, command, /):
+        events = super().adjust_margin(command)
+        if not isinstance(events[0], Rejected):
+            paid = isolated_margin(command.account, 1, command.market, command.position_id)
+            self._state.ledger.move(paid, house(Chart.FEES, 1), 1)
+        return events
+
+
+class PreviewsTheBestPriceOnly(ReferenceClearing):
+    def preview(self, command, order_id, state, locked, /):
+        said = super().preview(command, order_id, state, locked)
+        return attrs.evolve(said, fills=said.fills[:1])
+
+
+class PreviewsThePositionAsItIs(ReferenceClearing):
+    def preview(self, command, order_id, state, locked, /):
+        said = super().preview(command, order_id, state, locked)
+        return attrs.evolve(said, after=said.before)
+
+
+class PlacesWhatItPreviews(ReferenceClearing):
+    def preview(self, command, order_id, state, locked, /):
+        said = super().preview(command, order_id, state, locked)
+        self.place(command, order_id, state, locked)
+        return said
+
+
+class PreviewsNoProfit(ReferenceClearing):
+    def preview(self, command, order_id, state, locked, /):
+        return attrs.evolve(super().preview(command, order_id, state, locked), realized_units=0)
+
+
+class CancelsBothSides(ReferenceClearing):
+    def cancel_all(self, market, account, reason, side=None, position_id=None, /):
+        return super().cancel_all(market, account, reason, None, position_id)
+
+
+class CancelsEveryPosition(ReferenceClearing):
+    def cancel_all(self, market, account, reason, side=None, position_id=None, /):
+        return super().cancel_all(market, account, reason, side)
+
+
+class ForgetsTheMode(ReferenceClearing):
+    def set_position_mode(self, command, /):
+        return super().set_position_mode(attrs.evolve(command, mode=PositionMode.MULTI))
+
+
+class KnowsNoStress(ReferenceClearing):
+    def stressed_need(self, account, asset, /):
+        return super().need(account, asset)
 
 
 class MiscountsATakeOver(ReferenceClearing):
@@ -243,6 +348,19 @@ class TellsTheMakerFirst(ReferenceClearing):
         (TellsTheWorstLast, "CLEARING-200"),
         (NeverStops, "CLEARING-200"),
         (TakesEverybodyForAWinner, "CLEARING-210"),
+        (LosesThePlace, "CLEARING-220"),
+        (TradesOnlyWhatIsNew, "CLEARING-222"),
+        (LosesThePlaceOfWhatItRefuses, "CLEARING-230"),
+        (KeepsWhatAnAmendmentFreed, "CLEARING-240"),
+        (ChargesForMovingMargin, "CLEARING-250"),
+        (PreviewsThePositionAsItIs, "CLEARING-260"),
+        (PlacesWhatItPreviews, "CLEARING-260"),
+        (PreviewsTheBestPriceOnly, "CLEARING-262"),
+        (PreviewsNoProfit, "CLEARING-262"),
+        (CancelsBothSides, "CLEARING-270"),
+        (CancelsEveryPosition, "CLEARING-270"),
+        (ForgetsTheMode, "CLEARING-280"),
+        (KnowsNoStress, "CLEARING-290"),
         (LeaksAUnit, "CLEARING-300"),
         (ForgetsAnOrder, "CLEARING-310"),
         (ForgetsTheClientsNumbers, "CLEARING-310"),

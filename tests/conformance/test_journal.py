@@ -8,6 +8,7 @@ import attrs
 import pytest
 
 from perpkit.errors import FencedError
+from perpkit.plugin import JOURNAL, Registry
 from perpkit.ports.journal import FrameKind
 from perpkit.runtime.journal import FileJournal, FileOptions, MemoryJournal, MemoryOptions, SqliteJournal, SqliteOptions
 from perpkit.runtime.journal.file import SEGMENT_BYTES_MIN
@@ -15,10 +16,6 @@ from perpkit.testing.conformance import broken
 from perpkit.testing.conformance.journal import DURABLE, JournalConformance
 
 SMALL = FileOptions(segment_bytes=SEGMENT_BYTES_MIN)
-NOT_YET = {
-    "JOURNAL-060": "a note after a durable command is written soon, not by the time that wait returns",
-    "JOURNAL-140": "snapshots are not refused after a halt or a close",
-}
 
 
 class TestMemory(JournalConformance):
@@ -32,7 +29,6 @@ class TestMemory(JournalConformance):
 
 class TestFile(JournalConformance):
     capabilities = frozenset({DURABLE})
-    waivers = NOT_YET
 
     def make(self, context):
         return FileJournal(context, SMALL)
@@ -40,7 +36,6 @@ class TestFile(JournalConformance):
 
 class TestSqlite(JournalConformance):
     capabilities = frozenset({DURABLE})
-    waivers = NOT_YET
 
     def make(self, context):
         return SqliteJournal(context, SqliteOptions())
@@ -246,3 +241,29 @@ def test_a_fault_is_caught_by_the_rule_that_is_about_it(faulty, rule):
             return faulty(context, SMALL if issubclass(faulty, FileJournal) else MemoryOptions())
 
     assert broken(Suite(), rule)
+
+
+class ToldByHash(MemoryJournal):
+    """Hands out a state in which there is a hash of text."""
+
+    def snapshots(self):
+        return ((seq, b"%d" % hash("state")) for seq, _ in super().snapshots())
+
+
+class OfAnotherRun(JournalConformance):
+    """Here, not in the test: rule 930 has another process import it."""
+
+    def make(self, context):
+        return ToldByHash(context, MemoryOptions())
+
+
+@pytest.mark.parametrize(("own_seed", "other_seed"), [("", "1"), ("1", "2"), ("2", "1")])
+def test_what_a_hash_seed_decides_is_caught_by_a_run_under_another_seed(own_seed, other_seed, monkeypatch):
+    monkeypatch.setenv("PYTHONHASHSEED", own_seed)
+    found = broken(OfAnotherRun(), "JOURNAL-930")
+    assert f"other answers under PYTHONHASHSEED={other_seed}" in str(found)
+
+
+@pytest.mark.parametrize("name", ["file", "sqlite"])
+def test_a_journal_on_a_disk_is_offered_as_durable(name):
+    assert DURABLE in Registry.builtin().get(JOURNAL, name).capabilities

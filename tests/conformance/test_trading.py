@@ -5,7 +5,16 @@ import pytest
 from perpkit.model.ids import owner_of
 from perpkit.model.order import Side
 from perpkit.reference.fees import MakerTakerFees, MakerTakerOptions
-from perpkit.reference.order_checks import PriceBandCheck, PriceBandOptions
+from perpkit.reference.order_checks import (
+    MaxOpenOrdersCheck,
+    MaxOpenOrdersOptions,
+    OpenInterestCapCheck,
+    OpenInterestCapOptions,
+    PositionLimitCheck,
+    PositionLimitOptions,
+    PriceBandCheck,
+    PriceBandOptions,
+)
 from perpkit.testing.conformance import broken, rules_of
 from perpkit.testing.conformance.trading import FeeConformance, OrderCheckConformance
 
@@ -18,6 +27,21 @@ class TestMakerTaker(FeeConformance):
 class TestPriceBand(OrderCheckConformance):
     def make(self, context):
         return PriceBandCheck(context, PriceBandOptions())
+
+
+class TestPositionLimit(OrderCheckConformance):
+    def make(self, context):
+        return PositionLimitCheck(context, PositionLimitOptions(most="200"))
+
+
+class TestOpenInterestCap(OrderCheckConformance):
+    def make(self, context):
+        return OpenInterestCapCheck(context, OpenInterestCapOptions(most="100"))
+
+
+class TestMaxOpenOrders(OrderCheckConformance):
+    def make(self, context):
+        return MaxOpenOrdersCheck(context, MaxOpenOrdersOptions(most=100))
 
 
 class FeesByOwner(MakerTakerFees):
@@ -33,8 +57,8 @@ class SizeBounds:
 
     def __init__(self, context, options): ...
 
-    def admits(self, order, mark, best_bid, best_ask, /):
-        return order.reduce_only or 5 <= order.size_lots <= 500
+    def admits(self, case, /):
+        return case.order.reduce_only or 5 <= case.order.size_lots <= 500
 
 
 SOUND = [
@@ -79,30 +103,30 @@ class FeesByName(MakerTakerFees):
 
 
 class SaysHowFar(PriceBandCheck):
-    def admits(self, order, mark, best_bid, best_ask, /):
-        return order.price_ticks - mark.price_ticks
+    def admits(self, case, /):
+        return case.order.price_ticks - case.mark.price_ticks
 
 
 class NeedsABook(PriceBandCheck):
     """Cannot say anything before somebody quotes both sides."""
 
-    def admits(self, order, mark, best_bid, best_ask, /):
-        return best_bid + best_ask > 0
+    def admits(self, case, /):
+        return case.best_bid_ticks + case.best_ask_ticks > 0
 
 
 class NobodyFirst(PriceBandCheck):
-    def admits(self, order, mark, best_bid, best_ask, /):
-        return best_bid is not None and super().admits(order, mark, best_bid, best_ask)
+    def admits(self, case, /):
+        return case.best_bid_ticks is not None and super().admits(case)
 
 
 class OnlyBuys(PriceBandCheck):
-    def admits(self, order, mark, best_bid, best_ask, /):
-        return order.side is Side.BUY
+    def admits(self, case, /):
+        return case.order.side is Side.BUY
 
 
 class EverySecondOrder(PriceBandCheck):
-    def admits(self, order, mark, best_bid, best_ask, /):
-        return order.id % 2 == 1
+    def admits(self, case, /):
+        return case.order.id % 2 == 1
 
 
 class OnlyOnce(PriceBandCheck):
@@ -112,9 +136,9 @@ class OnlyOnce(PriceBandCheck):
         super().__init__(context, options)
         self._seen = set()
 
-    def admits(self, order, mark, best_bid, best_ask, /):
-        known = order.id in self._seen
-        self._seen.add(order.id)
+    def admits(self, case, /):
+        known = case.order.id in self._seen
+        self._seen.add(case.order.id)
         return not known
 
 

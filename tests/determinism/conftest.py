@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -16,20 +17,31 @@ from packaging.requirements import Requirement
 from perpkit import ExchangeConfig, Side, TimeInForce, account_id
 from perpkit.audit import replay
 from perpkit.model.command import (
+    AdjustMargin,
+    AmendOrder,
     ApproveWithdrawal,
+    CancelAllAfter,
     CancelOrder,
+    CancelOrders,
     CancelWithdrawal,
     CapitalObserved,
+    ClosePosition,
+    ClosePositions,
     Command,
     DepositObserved,
     IndexQuotes,
     PlaceOrder,
     RequestWithdrawal,
+    ReversePosition,
+    SetPositionMode,
     SetPositionTerms,
     WithdrawalSent,
 )
+from perpkit.model.order import SelfTrade
+from perpkit.model.position import PositionMode
 from perpkit.model.price import Quote
 from perpkit.model.records import pack_all
+from perpkit.model.trigger import Attached, PriceSource, Relation, Trigger, TriggerKind
 from perpkit.units import HOUR_NS
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +55,8 @@ STAKE_UNITS = {1: 10**8, 2: 8_000 * 10**6}
 MAKERS = [account_id(1), account_id(2)]
 # Ids beyond 32 bits, drawn at random: there platforms differ in how they hash an integer.
 TRADERS = [account_id(owner, number=owner >> 20) for owner in random.Random(1).sample(range(1 << 40), 14)]
+# In the linear market these hold one position a side.
+HEDGERS = TRADERS[:3]
 
 
 @attrs.frozen(kw_only=True)
@@ -95,6 +109,8 @@ class Crowd:
         self._draw = random.Random(2020)
         self._ids = itertools.count(2**33)
         self._quoted: list[CancelOrder] = []
+        self._latest: dict[int, PlaceOrder] = {}
+        self._isolated: dict[int, int] = {}
 
     def commands(self) -> Iterator[Command]:
         """Yield everything that anybody sends."""
@@ -105,7 +121,12 @@ class Crowd:
             prices = {market: first * percent // (100 * STEPS_BETWEEN) for market, first in FIRST_TICKS.items()}
             at_ns = START_NS + step * STEP_NS
             yield self._outside(step, at_ns, prices)
-            for command in (*self._makers(prices), *self._traders(prices), *self._withdrawals(step)):
+            for command in (
+                *self._makers(prices),
+                *self._traders(prices),
+                *self._others(at_ns, prices),
+                *self._withdrawals(step),
+            ):
                 yield attrs.evolve(command, time_ns=at_ns)
 
     def _opening(self) -> Iterator[Command]:
@@ -116,7 +137,10 @@ class Crowd:
                 yield DepositObserved(deposit_id=next(self._ids), account=account, asset=asset, amount_units=units)
         for account, market in itertools.product(TRADERS, self._markets):
             isolated, leverage = self._draw.random() < 0.4, self._draw.choice((5, 10, 20, 50))
+            if isolated:
+                self._isolated[account] = market
             yield SetPositionTerms(account=account, market=market, isolated=isolated, leverage=leverage)
+        yield from (SetPositionMode(account=account, market=3, mode=PositionMode.HEDGE) for account in HEDGERS)
 
     def _outside(self, step: int, at_ns: int, prices: Mapping[int, int]) -> IndexQuotes:
         """Five sources that disagree a little; one pauses now and then, so that its last price grows stale."""
@@ -146,6 +170,63 @@ class Crowd:
                 order = self._order(account, market, side, prices[market] + side * prices[market] // 100, stakes=2)
                 yield attrs.evolve(order, is_market=True, time_in_force=TimeInForce.IOC)
 
+    def _others(self, at_ns: int, prices: Mapping[int, int]) -> Iterator[Command]:
+        """Every trader does one more thing, of all that there are; nobody looks whether it can be done."""
+        for account in TRADERS:
+            market, side = self._draw.choice(list(prices)), self._draw.choice(list(Side))
+            order = self._order(account, market, side, prices[market] - side * prices[market] // 200, stakes=1)
+            kinds = [*self._special(order, prices[market], at_ns), *self._clicks(order)]
+            command = self._draw.choice(kinds)
+            if isinstance(command, PlaceOrder):
+                self._latest[account] = command
+            yield command
+
+    def _special(self, order: PlaceOrder, price: int, at_ns: int) -> list[PlaceOrder]:
+        side, away = order.side, price // 40
+        source, self_trade = self._draw.choice(list(PriceSource)), self._draw.choice(list(SelfTrade))
+        stop = Trigger(price_source=source, price_ticks=price + side * away)
+        profit = Trigger(kind=TriggerKind.TAKE_PROFIT, price_source=source, price_ticks=price - side * away)
+        exits = [
+            Attached(side=side.opposite, is_market=True, trigger=attrs.evolve(each, price_ticks=price + sign * away))
+            for each, sign in ((stop, -side), (profit, side))
+        ]
+        either = Attached(
+            relation=Relation.EITHER, side=side, size_lots=1, is_market=True, trigger=stop, reduce_only=False
+        )
+        capped = TimeInForce.IOC if side is Side.BUY else TimeInForce.FOK
+        crosses = attrs.evolve(order, price_ticks=price + side * away)
+        terms: list[tuple[PlaceOrder, dict[str, Any]]] = [
+            (order, {"display_lots": order.size_lots // 5 + 1, "self_trade": self_trade, "self_trade_by_owner": True}),
+            (order, {"hidden": True, "time_in_force": TimeInForce.GTD, "expires_ns": at_ns + 3 * HOUR_NS // 2}),
+            (order, {"pegged": True, "peg_offset_ticks": 2, "time_in_force": TimeInForce.DAY}),
+            (order, {"attached": (either,)}),
+            (crosses, {"post_only": True, "slide": True}),
+            (crosses, {"market_to_limit": True}),
+            (crosses, {"time_in_force": capped, "value_limit_units": STAKE_UNITS[1] // 3}),
+            (crosses, {"attached": tuple(exits), "self_trade": self_trade}),
+            (crosses, {"trigger": stop}),
+            (crosses, {"trigger": profit, "is_market": True}),
+            (crosses, {"trigger": attrs.evolve(stop, price_ticks=0, trail_ppb=30_000_000), "is_market": True}),
+            (crosses, {"trigger": attrs.evolve(stop, price_ticks=0, trail_ticks=away), "reduce_only": True}),
+            (crosses, {"trigger": stop, "close": True, "size_lots": 0, "is_market": True}),
+        ]
+        return [attrs.evolve(each, **changes) for each, changes in terms]
+
+    def _clicks(self, order: PlaceOrder) -> list[Command]:
+        account, slot = order.account, {"account": order.account, "market": order.market}
+        last, isolated = self._latest.get(account, order), self._isolated.get(account, order.market)
+        named = {"account": account, "market": last.market, "client_order_id": last.client_order_id}
+        return [
+            AmendOrder(size_lots=last.size_lots // 2 + 1, **named),
+            AmendOrder(price_ticks=last.price_ticks + last.side, **named),
+            ClosePosition(size_lots=order.size_lots // 3 + 1, client_order_id=next(self._ids), **slot),
+            ReversePosition(client_order_id=next(self._ids), **slot),
+            ClosePositions(account=account),
+            CancelOrders(account=account, buys=order.side is Side.BUY),
+            CancelAllAfter(account=account, after_ns=HOUR_NS // 2),
+            AdjustMargin(account=account, market=isolated, amount_units=STAKE_UNITS[1] // 50 * order.side),
+        ]
+
     def _withdrawals(self, step: int) -> Iterator[Command]:
         """Every step somebody asks; later custody approves and sends, or the owner thinks better of it."""
         ids = 2**33 + step
@@ -164,5 +245,12 @@ class Crowd:
             side=side,
             size_lots=spec.lots_within(STAKE_UNITS[spec.settlement] * stakes, price_ticks),
             price_ticks=price_ticks,
+            position_id=_position_id(account, market, side),
             client_order_id=next(self._ids),
         )
+
+
+def _position_id(account: int, market: int, side: Side) -> int:
+    """Return the position that an order opens: a hedger's long or short one, everybody else's only one."""
+    hedges = account in HEDGERS and market == 3
+    return 0 if not hedges else 1 if side is Side.BUY else 2

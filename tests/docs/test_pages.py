@@ -29,6 +29,8 @@ from perpkit.cli.main import main
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("*.md"), *ROOT.glob("tests/*.md")])
 READ = [page for page in PAGES if page.is_relative_to(ROOT / "docs") or page.name == "README.md"]
+RUN = [page for page in READ if page.name != "first-plugin.md"]
+"""Here in one process; the other one takes an environment of its own: see test_tutorial.py."""
 
 LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
@@ -106,7 +108,7 @@ def run_page(site, fences, install):
             del sys.modules[name]
 
 
-@pytest.mark.parametrize("page", READ, ids=name_of)
+@pytest.mark.parametrize("page", RUN, ids=name_of)
 def test_a_page_runs_and_prints_what_it_says(page, run_page):
     run_page(page)
 

@@ -11,10 +11,16 @@ import pytest
 
 from perpkit import Exchange, MarketState, RejectReason, Side, TimeInForce, UnitsError
 from perpkit.model.command import (
+    AdjustMargin,
+    AmendOrder,
     ApproveWithdrawal,
+    CancelAllAfter,
     CancelOrder,
+    CancelOrders,
     CancelWithdrawal,
     CapitalObserved,
+    ClosePosition,
+    ClosePositions,
     Command,
     DepositObserved,
     HoldingsReported,
@@ -22,11 +28,14 @@ from perpkit.model.command import (
     PlaceOrder,
     RequestWithdrawal,
     ResumeExchange,
+    ReversePosition,
     SetMarketState,
+    SetPositionMode,
     SetPositionTerms,
     WithdrawalSent,
 )
 from perpkit.model.event import Duplicate, Rejected
+from perpkit.model.position import PositionMode
 from perpkit.model.price import Quote
 
 BUY, SELL = Side.BUY, Side.SELL
@@ -38,12 +47,19 @@ Prepare = Callable[[Exchange], object]
 def exchange(make_exchange: Callable[..., Exchange]) -> Exchange:
     """Account 1 is long 100 at 100 with 3,000, account 2 short; account 3 offers 5 at 101, account 4 bids 5 at 85.
 
-    Account 5 has nothing but 100, account 6 nothing but 50,000. Market 2 has no mark yet.
+    Account 5 has nothing but 100, account 6 nothing but 50,000. Market 2 has no mark. Eight orders may come at once.
     """
     band = {"provider": "price-band", "options": {"band": "50%"}}
     made = make_exchange(
-        {"order_checks": [band], "orders_max": 3, "open_interest_max": "104", "order_max": "650"},
+        {
+            "order_checks": [band],
+            "orders_max": 3,
+            "open_interest_max": "104",
+            "order_max": "650",
+            "withdrawal_stress": "6%",
+        },
         {},
+        limits={"orders_per_second": 1_000, "orders_burst": 8},
         deposits={1: "3000", 2: "5000", 3: "5000", 4: "5000", 5: "100", 6: "50000"},
         price=None,
     )
@@ -89,8 +105,33 @@ def six_hundred(exchange: Exchange) -> None:
     exchange.apply(order(size_lots=600, price_ticks=100))
 
 
+def eight_orders(exchange: Exchange) -> None:
+    for _ in range(8):
+        exchange.apply(order(time_in_force=TimeInForce.IOC))
+
+
+def mode_is(mode: PositionMode, market: int = 1) -> Prepare:
+    return lambda exchange: exchange.apply(SetPositionMode(account=6, market=market, mode=mode, time_ns=NOW))
+
+
+def no_offer(exchange: Exchange) -> None:
+    exchange.apply(CancelOrder(account=3, market=1, order_id=10, time_ns=NOW))
+
+
+def isolated(exchange: Exchange) -> None:
+    """Account 6 is long 4 at 101 with a margin of 41 of its own, and 10 more."""
+    exchange.apply(SetPositionTerms(account=6, market=1, isolated=True, time_ns=NOW))
+    exchange.apply(order(size_lots=4, price_ticks=101))
+    exchange.apply(AdjustMargin(account=6, market=1, amount_units=10, time_ns=NOW))
+
+
 def client_order(exchange: Exchange) -> None:
     exchange.apply(order(client_order_id=7))
+
+
+def reused_and_too_fast(exchange: Exchange) -> None:
+    client_order(exchange)
+    eight_orders(exchange)
 
 
 def withdrawal(exchange: Exchange) -> None:
@@ -121,6 +162,7 @@ TRIED_ELSEWHERE = {
     R.OVERLOADED,  # test_overload
     R.OPERATORS_NOT_DISTINCT,  # test_audit
     R.PLUGIN_FAULT,  # test_plugin_faults
+    R.TRIGGER_CROSSED,  # test_triggers
 }
 CASES = [
     case(R.BREACH_STANDS, "state", SetMarketState(market=1, state=MarketState.OPEN, time_ns=NOW), breached),
@@ -134,6 +176,13 @@ CASES = [
     case(R.EARLIER_STAMP, "quotes", attrs.evolve(quotes(100), time_ns=NOW - 1)),
     case(R.UNKNOWN_MARKET, "order", order(market=3)),
     case(R.UNKNOWN_MARKET, "cancel", CancelOrder(account=1, market=0, order_id=1, time_ns=NOW)),
+    case(R.UNKNOWN_MARKET, "amendment", AmendOrder(account=1, market=3, order_id=1, time_ns=NOW)),
+    case(R.UNKNOWN_MARKET, "close", ClosePosition(account=1, market=0, time_ns=NOW)),
+    case(R.UNKNOWN_MARKET, "reverse", ReversePosition(account=1, market=0, time_ns=NOW)),
+    case(R.UNKNOWN_MARKET, "close all", ClosePositions(account=1, market=3, time_ns=NOW)),
+    case(R.UNKNOWN_MARKET, "cancel all", CancelOrders(account=1, market=3, time_ns=NOW)),
+    case(R.UNKNOWN_MARKET, "margin", AdjustMargin(account=1, market=0, amount_units=1, time_ns=NOW)),
+    case(R.UNKNOWN_MARKET, "mode", SetPositionMode(account=1, market=0, mode=PositionMode.HEDGE, time_ns=NOW)),
     case(R.UNKNOWN_MARKET, "terms", SetPositionTerms(account=1, market=-1, time_ns=NOW)),
     case(R.UNKNOWN_MARKET, "state", SetMarketState(market=3, state=MarketState.OPEN, time_ns=NOW)),
     case(R.UNKNOWN_MARKET, "quotes", quotes(100, market=3)),
@@ -148,6 +197,14 @@ CASES = [
     case(R.UNKNOWN_ACCOUNT, "order", order(account=99)),
     case(R.UNKNOWN_ACCOUNT, "the house", order(account=0)),
     case(R.UNKNOWN_ACCOUNT, "cancel", CancelOrder(account=99, market=1, order_id=1, time_ns=NOW)),
+    case(R.UNKNOWN_ACCOUNT, "amendment", AmendOrder(account=99, market=1, order_id=1, time_ns=NOW)),
+    case(R.UNKNOWN_ACCOUNT, "cancel all", CancelOrders(account=99, time_ns=NOW)),
+    case(R.UNKNOWN_ACCOUNT, "close", ClosePosition(account=99, market=1, time_ns=NOW)),
+    case(R.UNKNOWN_ACCOUNT, "reverse", ReversePosition(account=99, market=1, time_ns=NOW)),
+    case(R.UNKNOWN_ACCOUNT, "close all", ClosePositions(account=99, time_ns=NOW)),
+    case(R.UNKNOWN_ACCOUNT, "margin", AdjustMargin(account=99, market=1, amount_units=1, time_ns=NOW)),
+    case(R.UNKNOWN_ACCOUNT, "mode", SetPositionMode(account=99, market=1, mode=PositionMode.HEDGE, time_ns=NOW)),
+    case(R.UNKNOWN_ACCOUNT, "switch", CancelAllAfter(account=99, after_ns=5, time_ns=NOW)),
     case(R.UNKNOWN_ACCOUNT, "terms", SetPositionTerms(account=99, market=1, time_ns=NOW)),
     case(
         R.UNKNOWN_ACCOUNT,
@@ -158,6 +215,12 @@ CASES = [
     case(R.UNKNOWN_ORDER, "another's", CancelOrder(account=1, market=1, order_id=10, time_ns=NOW)),
     case(R.UNKNOWN_ORDER, "no id", CancelOrder(account=3, market=1, time_ns=NOW)),
     case(R.UNKNOWN_ORDER, "in another market", CancelOrder(account=3, market=2, order_id=10, time_ns=NOW)),
+    case(R.UNKNOWN_ORDER, "another's, amended", AmendOrder(account=1, market=1, order_id=10, size_lots=1, time_ns=NOW)),
+    case(
+        R.UNKNOWN_ORDER,
+        "the trigger of one in the book",
+        AmendOrder(account=3, market=1, order_id=10, trigger_ticks=90, time_ns=NOW),
+    ),
     case(R.UNKNOWN_WITHDRAWAL, "approve", ApproveWithdrawal(withdrawal_id=1, time_ns=NOW)),
     case(R.UNKNOWN_WITHDRAWAL, "cancel", CancelWithdrawal(withdrawal_id=1, time_ns=NOW)),
     case(R.UNKNOWN_WITHDRAWAL, "approve twice", ApproveWithdrawal(withdrawal_id=1, time_ns=NOW), released),
@@ -189,6 +252,13 @@ CASES = [
         RequestWithdrawal(withdrawal_id=1, account=1, asset=1, amount_units=1, time_ns=NOW),
         sent,
     ),
+    case(R.RATE_LIMITED, "a ninth order", order(), eight_orders),
+    case(
+        R.RATE_LIMITED,
+        "an amendment",
+        AmendOrder(account=3, market=1, order_id=10, size_lots=4, time_ns=NOW),
+        lambda exchange: [exchange.apply(order(account=3, time_in_force=TimeInForce.IOC)) for _ in range(7)],
+    ),
     case(R.MARKET_STATE, "order in cancel-only", order(), market_is(MarketState.CANCEL_ONLY)),
     case(R.MARKET_STATE, "order while halted", order(), market_is(MarketState.HALTED)),
     case(R.MARKET_STATE, "taker in post-only", order(), market_is(MarketState.POST_ONLY)),
@@ -197,9 +267,36 @@ CASES = [
         R.MARKET_STATE, "open what is settled", SetMarketState(market=1, state=MarketState.OPEN, time_ns=NOW), settled
     ),
     case(R.MARKET_STATE, "terms in settled", SetPositionTerms(account=6, market=1, leverage=2, time_ns=NOW), settled),
+    case(
+        R.MARKET_STATE,
+        "amendment while halted",
+        AmendOrder(account=3, market=1, order_id=10, price_ticks=102, time_ns=NOW),
+        market_is(MarketState.HALTED),
+    ),
+    case(
+        R.MARKET_STATE,
+        "close while halted",
+        ClosePosition(account=1, market=1, time_ns=NOW),
+        market_is(MarketState.HALTED),
+    ),
+    case(R.MARKET_STATE, "margin in settled", AdjustMargin(account=6, market=1, amount_units=1, time_ns=NOW), settled),
+    case(
+        R.MARKET_STATE,
+        "mode in settled",
+        SetPositionMode(account=6, market=1, mode=PositionMode.HEDGE, time_ns=NOW),
+        settled,
+    ),
     case(R.MARKET_STATE, "settle by hand", SetMarketState(market=1, state=MarketState.SETTLED, time_ns=NOW)),
     case(R.SIZE_NOT_POSITIVE, "zero", order(size_lots=0)),
     case(R.SIZE_NOT_POSITIVE, "negative", order(size_lots=-1)),
+    case(
+        R.SIZE_NOT_POSITIVE,
+        "an amendment to less than nothing",
+        AmendOrder(account=3, market=1, order_id=10, size_lots=-1, time_ns=NOW),
+    ),
+    case(
+        R.SIZE_NOT_POSITIVE, "close of less than nothing", ClosePosition(account=1, market=1, size_lots=-1, time_ns=NOW)
+    ),
     case(R.SIZE_ABOVE_MAXIMUM, "order", order(size_lots=651)),
     case(
         R.AMOUNT_NOT_POSITIVE,
@@ -222,6 +319,7 @@ CASES = [
         WithdrawalSent(withdrawal_id=1, network_fee_units=11, time_ns=NOW),
         released,
     ),
+    case(R.AMOUNT_NOT_POSITIVE, "no margin", AdjustMargin(account=6, market=1, amount_units=0, time_ns=NOW), isolated),
     case(R.PRICE_OUT_OF_BOUNDS, "zero for a limit order", order(price_ticks=0)),
     case(R.PRICE_OUT_OF_BOUNDS, "above the highest", order(side=SELL, price_ticks=10_001)),
     case(R.PRICE_OUT_OF_BOUNDS, "the bound of a market order", order(is_market=True, price_ticks=-1)),
@@ -229,7 +327,22 @@ CASES = [
     case(R.FLAGS_CONFLICT, "post-only and immediate", order(post_only=True, time_in_force=TimeInForce.IOC)),
     case(R.FLAGS_CONFLICT, "post-only and fill-or-kill", order(post_only=True, time_in_force=TimeInForce.FOK)),
     case(R.FLAGS_CONFLICT, "a market order that is post-only", order(is_market=True, post_only=True)),
+    case(
+        R.FLAGS_CONFLICT,
+        "good till a date that is past",
+        order(time_in_force=TimeInForce.GTD, expires_ns=NOW),
+    ),
+    case(R.POSITION_MODE, "one-way has id 0 only", order(position_id=1), mode_is(PositionMode.ONE_WAY)),
+    case(R.POSITION_MODE, "hedge has no id 0", order(), mode_is(PositionMode.HEDGE)),
+    case(R.POSITION_MODE, "hedge has no id 3", order(position_id=3), mode_is(PositionMode.HEDGE)),
+    case(
+        R.POSITION_MODE,
+        "a long of hedge mode is never reversed",
+        ReversePosition(account=6, market=1, position_id=1, time_ns=NOW),
+        lambda exchange: (mode_is(PositionMode.HEDGE)(exchange), exchange.apply(order(position_id=1, price_ticks=101))),
+    ),
     case(R.NO_MARK, "order", order(market=2)),
+    case(R.NO_REFERENCE_PRICE, "pegged to nobody", order(side=SELL, price_ticks=0, pegged=True), no_offer),
     case(R.TOO_MANY_ORDERS, "a fourth", order(), three_orders),
     case(R.ORDER_CHECK, "far through the mark", order(price_ticks=151)),
     case(R.NOTHING_TO_REDUCE, "flat", order(reduce_only=True)),
@@ -241,17 +354,47 @@ CASES = [
         order(account=1, side=SELL, price_ticks=120, reduce_only=True),
         lambda exchange: exchange.apply(order(account=1, side=SELL, size_lots=100, price_ticks=110)),
     ),
+    case(R.NOTHING_TO_REDUCE, "close when flat", ClosePosition(account=6, market=1, time_ns=NOW)),
+    case(R.NOTHING_TO_REDUCE, "reverse when flat", ReversePosition(account=6, market=1, time_ns=NOW)),
+    case(R.NOTHING_TO_REDUCE, "close all when flat", ClosePositions(account=6, time_ns=NOW)),
     case(
         R.PAST_BANKRUPTCY,
         "long 100 with 3,000",
         order(account=1, side=SELL, price_ticks=69, size_lots=99, reduce_only=True),
     ),
     case(R.WOULD_CROSS, "post-only at the best offer", order(post_only=True, price_ticks=101)),
+    case(
+        R.WOULD_CROSS,
+        "a post-only order amended to the best offer",
+        AmendOrder(account=6, market=1, client_order_id=7, price_ticks=101, time_ns=NOW),
+        lambda exchange: exchange.apply(order(client_order_id=7, post_only=True)),
+    ),
+    case(
+        R.CANNOT_FILL,
+        "market-to-limit that nobody meets",
+        order(side=SELL, price_ticks=0, market_to_limit=True),
+        lambda exchange: exchange.apply(CancelOrder(account=4, market=1, order_id=11, time_ns=NOW)),
+    ),
     case(R.CANNOT_FILL, "fill-or-kill", order(size_lots=6, price_ticks=101, time_in_force=TimeInForce.FOK)),
     case(
         R.CANNOT_FILL,
         "a market order that is fill-or-kill",
         order(size_lots=6, price_ticks=0, is_market=True, time_in_force=TimeInForce.FOK),
+    ),
+    case(
+        R.COST_CAP,
+        "not one lot",
+        order(price_ticks=101, time_in_force=TimeInForce.IOC, value_limit_units=100),
+    ),
+    case(
+        R.COST_CAP,
+        "a purchase that must be whole",
+        order(size_lots=2, price_ticks=101, time_in_force=TimeInForce.FOK, value_limit_units=201),
+    ),
+    case(
+        R.COST_CAP,
+        "a sale that brings too little",
+        order(side=SELL, size_lots=5, price_ticks=85, time_in_force=TimeInForce.FOK, value_limit_units=426),
     ),
     case(
         R.POSITION_LIMIT,
@@ -261,7 +404,24 @@ CASES = [
     ),
     case(R.OPEN_INTEREST_LIMIT, "100 are open", order(size_lots=5, price_ticks=101)),
     case(R.TERMS_IN_USE, "a position", SetPositionTerms(account=1, market=1, isolated=True, time_ns=NOW)),
-    case(R.TERMS_IN_USE, "an order", SetPositionTerms(account=3, market=1, leverage=2, time_ns=NOW)),
+    case(R.TERMS_IN_USE, "an order", SetPositionTerms(account=3, market=1, isolated=True, time_ns=NOW)),
+    case(
+        R.TERMS_IN_USE,
+        "another mode, with a position",
+        SetPositionMode(account=1, market=1, mode=PositionMode.HEDGE, time_ns=NOW),
+    ),
+    case(
+        R.TERMS_IN_USE,
+        "another mode, with an order",
+        SetPositionMode(account=3, market=1, mode=PositionMode.ONE_WAY, time_ns=NOW),
+    ),
+    case(R.NOT_ISOLATED, "a cross position", AdjustMargin(account=1, market=1, amount_units=10, time_ns=NOW)),
+    case(
+        R.NOT_ISOLATED,
+        "no position",
+        AdjustMargin(account=6, market=1, amount_units=10, time_ns=NOW),
+        lambda exchange: exchange.apply(SetPositionTerms(account=6, market=1, isolated=True, time_ns=NOW)),
+    ),
     case(R.LEVERAGE_TOO_HIGH, "above 10", SetPositionTerms(account=6, market=1, leverage=11, time_ns=NOW)),
     case(R.LEVERAGE_TOO_HIGH, "negative", SetPositionTerms(account=6, market=1, leverage=-1, time_ns=NOW)),
     case(
@@ -269,11 +429,45 @@ CASES = [
         "withdrawal",
         RequestWithdrawal(withdrawal_id=1, account=5, asset=1, amount_units=101, time_ns=NOW),
     ),
+    case(
+        R.INSUFFICIENT_BALANCE,
+        "more margin than the pool has",
+        AdjustMargin(account=6, market=1, amount_units=49_950, time_ns=NOW),
+        isolated,
+    ),
+    case(
+        R.INSUFFICIENT_BALANCE,
+        "more than the margin there is",
+        AdjustMargin(account=6, market=1, amount_units=-52, time_ns=NOW),
+        isolated,
+    ),
+    case(
+        R.INSUFFICIENT_MARGIN,
+        "margin below the initial",
+        AdjustMargin(account=6, market=1, amount_units=-12, time_ns=NOW),
+        isolated,
+    ),
+    case(
+        R.INSUFFICIENT_MARGIN,
+        "leverage that the position cannot bear",
+        SetPositionTerms(account=1, market=1, leverage=2, time_ns=NOW),
+    ),
     case(R.INSUFFICIENT_MARGIN, "101 needed of 100", order(account=5, side=SELL, size_lots=10, price_ticks=101)),
     case(
         R.INSUFFICIENT_MARGIN,
         "withdrawal",
         RequestWithdrawal(withdrawal_id=1, account=1, asset=1, amount_units=2_001, time_ns=NOW),
+    ),
+    case(
+        R.MARGIN_UNDER_STRESS,
+        "withdrawal: at 94 there would be 469 where 470 are needed",
+        RequestWithdrawal(withdrawal_id=1, account=1, asset=1, amount_units=1_931, time_ns=NOW),
+    ),
+    case(
+        R.MARGIN_UNDER_STRESS,
+        "margin: at 94 there would be 18 where 19 are needed",
+        AdjustMargin(account=6, market=1, amount_units=-5, time_ns=NOW),
+        isolated,
     ),
 ]
 
@@ -322,7 +516,19 @@ def test_the_check_that_refused_is_named(make_exchange: Callable[..., Exchange])
         (order(post_only=True), market_is(MarketState.POST_ONLY)),
         (order(account=1, side=SELL, price_ticks=70, size_lots=99, reduce_only=True), nothing),
         (SetPositionTerms(account=6, market=1, leverage=10, time_ns=NOW), nothing),
-        (RequestWithdrawal(withdrawal_id=1, account=1, asset=1, amount_units=2_000, time_ns=NOW), nothing),
+        (RequestWithdrawal(withdrawal_id=1, account=1, asset=1, amount_units=1_930, time_ns=NOW), nothing),
+        (AdjustMargin(account=6, market=1, amount_units=-4, time_ns=NOW), isolated),
+        (AdjustMargin(account=6, market=1, amount_units=49_949, time_ns=NOW), isolated),
+        (SetPositionTerms(account=1, market=1, leverage=4, time_ns=NOW), nothing),
+        (order(price_ticks=101, time_in_force=TimeInForce.IOC, value_limit_units=101), nothing),
+        (
+            order(side=SELL, size_lots=4, price_ticks=85, time_in_force=TimeInForce.FOK, value_limit_units=340),
+            nothing,
+        ),
+        (order(time_ns=NOW + 1_000_000), eight_orders),
+        (CancelOrders(account=6, time_ns=NOW), eight_orders),
+        (order(position_id=2, side=SELL), mode_is(PositionMode.HEDGE)),
+        (AmendOrder(account=3, market=1, order_id=10, size_lots=4, time_ns=NOW), market_is(MarketState.HALTED)),
         (CancelOrder(account=4, market=1, order_id=11, time_ns=NOW), market_is(MarketState.HALTED)),
     ],
     ids=str,
@@ -361,6 +567,8 @@ def test_what_is_just_within_the_limits_comes_in(exchange: Exchange, command: Co
             RequestWithdrawal(withdrawal_id=1, account=1, asset=1, amount_units=0, time_ns=NOW),
             withdrawal,
         ),
+        (R.CLIENT_ORDER_ID_REUSED, R.RATE_LIMITED, order(client_order_id=7, size_lots=2), reused_and_too_fast),
+        (R.RATE_LIMITED, R.SIZE_NOT_POSITIVE, order(size_lots=0), eight_orders),
         (R.MARKET_STATE, R.SIZE_NOT_POSITIVE, order(size_lots=0), market_is(MarketState.HALTED)),
         (R.SIZE_NOT_POSITIVE, R.PRICE_OUT_OF_BOUNDS, order(size_lots=0, price_ticks=0), nothing),
         (R.SIZE_ABOVE_MAXIMUM, R.PRICE_OUT_OF_BOUNDS, order(size_lots=651, price_ticks=0), nothing),
@@ -371,6 +579,48 @@ def test_what_is_just_within_the_limits_comes_in(exchange: Exchange, command: Co
             nothing,
         ),
         (R.FLAGS_CONFLICT, R.NO_MARK, order(market=2, post_only=True, time_in_force=TimeInForce.IOC), nothing),
+        (
+            R.FLAGS_CONFLICT,
+            R.POSITION_MODE,
+            order(post_only=True, time_in_force=TimeInForce.IOC),
+            mode_is(PositionMode.HEDGE),
+        ),
+        (R.POSITION_MODE, R.NO_MARK, order(market=2), mode_is(PositionMode.HEDGE, market=2)),
+        (R.NO_MARK, R.NO_REFERENCE_PRICE, order(market=2, pegged=True), nothing),
+        (
+            R.NO_REFERENCE_PRICE,
+            R.TOO_MANY_ORDERS,
+            order(side=SELL, price_ticks=0, pegged=True),
+            lambda exchange: (three_orders(exchange), no_offer(exchange)),
+        ),
+        (
+            R.MARKET_STATE,
+            R.FLAGS_CONFLICT,
+            order(time_in_force=TimeInForce.GTD, expires_ns=NOW),
+            market_is(MarketState.HALTED),
+        ),
+        (
+            R.MARKET_STATE,
+            R.NOTHING_TO_REDUCE,
+            ClosePosition(account=6, market=1, time_ns=NOW),
+            market_is(MarketState.HALTED),
+        ),
+        (
+            R.MARKET_STATE,
+            R.NOTHING_TO_REDUCE,
+            ReversePosition(account=6, market=1, time_ns=NOW),
+            market_is(MarketState.HALTED),
+        ),
+        (
+            R.MARKET_STATE,
+            R.POSITION_MODE,
+            ReversePosition(account=6, market=1, position_id=1, time_ns=NOW),
+            lambda exchange: (
+                mode_is(PositionMode.HEDGE)(exchange),
+                exchange.apply(order(position_id=1, price_ticks=101)),
+                market_is(MarketState.HALTED)(exchange),
+            ),
+        ),
         (R.NO_MARK, R.NOTHING_TO_REDUCE, order(market=2, reduce_only=True), nothing),
         (R.TOO_MANY_ORDERS, R.ORDER_CHECK, order(price_ticks=151), three_orders),
         (R.ORDER_CHECK, R.NOTHING_TO_REDUCE, order(price_ticks=151, reduce_only=True), nothing),
@@ -394,6 +644,42 @@ def test_what_is_just_within_the_limits_comes_in(exchange: Exchange, command: Co
             nothing,
         ),
         (
+            R.CANNOT_FILL,
+            R.COST_CAP,
+            order(size_lots=6, price_ticks=101, time_in_force=TimeInForce.FOK, value_limit_units=1),
+            nothing,
+        ),
+        (
+            R.COST_CAP,
+            R.OPEN_INTEREST_LIMIT,
+            order(size_lots=5, price_ticks=101, time_in_force=TimeInForce.FOK, value_limit_units=504),
+            nothing,
+        ),
+        (
+            R.AMOUNT_NOT_POSITIVE,
+            R.NOT_ISOLATED,
+            AdjustMargin(account=1, market=1, amount_units=0, time_ns=NOW),
+            nothing,
+        ),
+        (
+            R.LEVERAGE_TOO_HIGH,
+            R.INSUFFICIENT_MARGIN,
+            SetPositionTerms(account=1, market=1, leverage=11, time_ns=NOW),
+            nothing,
+        ),
+        (
+            R.INSUFFICIENT_BALANCE,
+            R.MARGIN_UNDER_STRESS,
+            AdjustMargin(account=6, market=1, amount_units=-52, time_ns=NOW),
+            isolated,
+        ),
+        (
+            R.INSUFFICIENT_MARGIN,
+            R.MARGIN_UNDER_STRESS,
+            AdjustMargin(account=6, market=1, amount_units=-12, time_ns=NOW),
+            isolated,
+        ),
+        (
             R.POSITION_LIMIT,
             R.OPEN_INTEREST_LIMIT,
             order(size_lots=450, price_ticks=101),
@@ -403,7 +689,7 @@ def test_what_is_just_within_the_limits_comes_in(exchange: Exchange, command: Co
         (
             R.TERMS_IN_USE,
             R.LEVERAGE_TOO_HIGH,
-            SetPositionTerms(account=1, market=1, leverage=11, time_ns=NOW),
+            SetPositionTerms(account=1, market=1, isolated=True, leverage=11, time_ns=NOW),
             nothing,
         ),
         (

@@ -70,6 +70,8 @@ def filled(kind, value):
     for field in attrs.fields(kind):
         if field.name == "quotes":
             fields["quotes"] = (filled(Quote, value),)
+        elif field.name in ("trigger", "attached"):
+            continue
         elif field.type is int:
             fields[field.name] = exists.get(field.name, value)
         else:

@@ -191,6 +191,18 @@ def test_two_snapshots_are_kept(opened: Open, tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+@pytest.mark.parametrize("ended", ["halted", "closed"])
+def test_no_snapshot_is_kept_after_the_end(opened: Open, ended: str) -> None:
+    journal = opened()
+    put(journal, 3)
+    journal.wait(3)
+    journal.put_snapshot(2, b"before")
+    journal.halt("law 1") if ended == "halted" else journal.close()
+    with pytest.raises(JournalError, match=f"the journal (was|is) {ended}"):
+        journal.put_snapshot(3, b"after")
+    assert list(journal.snapshots()) == [(2, b"before")]
+
+
 @pytest.mark.parametrize("provider", DISK, indirect=True)
 def test_a_damaged_snapshot_is_left_out(opened: Open, tmp_path: Path) -> None:
     journal = opened()

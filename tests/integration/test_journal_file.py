@@ -25,7 +25,7 @@ from perpkit.errors import FencedError, JournalError
 from perpkit.ports.journal import FrameKind, JournalContext
 from perpkit.runtime.journal import FileJournal, FileOptions
 from perpkit.runtime.journal.file import SEGMENT_BYTES_MIN, segment_names
-from perpkit.runtime.journal.header import PAGE_BYTES
+from perpkit.runtime.journal.header import FORMAT, PAGE_BYTES
 
 KILLS = int(os.environ.get("PERPKIT_KILLS", "30"))
 SEED = int(os.environ.get("PERPKIT_SEED", "20200312"))
@@ -179,8 +179,8 @@ def test_another_configuration_and_format_are_refused(three: Path) -> None:
     assert commands_in(opened(three, config_digest="", read_only=True))
     with segment(three, 0).open("r+b") as file:
         file.seek(8)
-        file.write(b"\x02")
-    refused(three, "format 2, this perpkit reads 1: use a newer perpkit")
+        file.write(bytes([FORMAT + 1]))
+    refused(three, f"format {FORMAT + 1}, this perpkit reads {FORMAT}: use a newer perpkit")
 
 
 def test_data_in_the_zero_tail_is_refused(three: Path) -> None:

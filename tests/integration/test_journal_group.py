@@ -141,6 +141,52 @@ def test_a_caller_whom_the_window_stops_has_what_is_in_it_written(store: GatedSt
     assert [frames[0][1] for frames in store.groups] == [1, 2, 3, 3]
 
 
+def test_a_note_on_a_durable_command_is_waited_for(group: GroupCommit, store: GatedStore) -> None:
+    store.let(1)
+    put(group)
+    group.wait(1)
+    group.note(FrameKind.DIGEST, bytes(32))
+    store.let(1)
+    group.wait(1)
+    assert store.groups == [[("COMMANDS", 1, 1)], [("DIGEST", 1, 0)]]
+
+
+def test_a_note_that_somebody_else_is_writing_is_waited_for(group: GroupCommit, store: GatedStore) -> None:
+    group.note(FrameKind.DIGEST, bytes(32))
+    writer, caller = (threading.Thread(target=group.wait, args=[0]) for _ in range(2))
+    writer.start()
+    store.taken()
+    caller.start()
+    caller.join(0.1)
+    assert caller.is_alive()
+    store.let(1)
+    caller.join(10)
+    writer.join(10)
+    assert store.groups == [[("DIGEST", 0, 0)]]
+
+
+def test_whoever_waits_for_a_note_that_failed_is_told(group: GroupCommit, store: GatedStore) -> None:
+    store.let(1)
+    put(group)
+    group.wait(1)
+    group.note(FrameKind.DIGEST, bytes(32))
+    store.full = True
+    store.let(1)
+    for _ in range(2):
+        with pytest.raises(JournalError, match="the disk is full"):
+            group.wait(1)
+
+
+def test_a_note_before_commands_that_nobody_waits_for_is_not_waited_for(group: GroupCommit, store: GatedStore) -> None:
+    store.let(1)
+    put(group)
+    group.wait(1)
+    group.note(FrameKind.DIGEST, bytes(32))
+    put(group)
+    group.wait(1)
+    assert store.groups == [[("COMMANDS", 1, 1)]]
+
+
 def test_what_came_after_a_group_that_failed_is_not_written(group: GroupCommit, store: GatedStore) -> None:
     told: list[str] = []
 

@@ -14,8 +14,8 @@ from perpkit.testing.builders import market_table, tables
 class Refuses:
     def __init__(self, _context, _options): ...
 
-    def admits(self, order, _mark, _best_bid, _best_ask, /):
-        if order.account == 9:
+    def admits(self, case, /):
+        if case.order.account == 9:
             raise RuntimeError("no")
         return True
 

@@ -99,3 +99,33 @@ def test_the_package_runs_as_a_program():
     done = subprocess.run([sys.executable, "-m", "perpkit", "--help"], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert "doctor" in done.stdout
+
+
+def test_conformance_gives_a_provider_the_options_that_are_asked_for(capfd):
+    asked = ["conformance", "index_price=weighted", "--examples", "1"]
+    assert main([*asked, "--option", "stale_after_seconds = 600", "--option", "deviation_ppb=200_000_000"]) == 0
+    # More sources than the kit has: the index never gets a price.
+    assert main([*asked, "--option", "sources_min=99"]) == 1
+    assert " failed, " in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("asked", "given", "told"),
+    [
+        ("journal=file", ["segment_byte=1"], "an option of file, segment_bytes, window_bytes, window_appends; did you"),
+        ("journal=file", ["segment_byte=1"], "--option segment_byte: expected an option of file"),
+        ("book=price-time", ["size=1"], "--option size: expected an option of price-time, which has none"),
+        ("journal=file", ["segment_bytes='70000'"], "--option.segment_bytes: expected int, was str '70000'"),
+        ("journal=file", ["segment_bytes=1"], "--option: 'segment_bytes' must be >= 69632: 1"),
+        ("journal=file", ["segment_bytes=1e6"], "--option.segment_bytes: expected text, a whole number, true or false"),
+        ("fees=maker-taker", ["taker=0.05%"], "expected --option NAME=VALUE as in TOML, text in quotes, was --option"),
+        ("journal=file", ["window_appends"], "text in quotes, was --option window_appends: Expected '='"),
+        ("journal=file", ["window_bytes=1", "window_bytes=2"], "Cannot overwrite a value"),
+    ],
+)
+def test_conformance_says_what_is_wrong_with_an_option(asked, given, told, capsys):
+    options = [each for option in given for each in ("--option", option)]
+    assert main(["conformance", asked, *options]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("perpkit: ")
+    assert told in error

@@ -17,6 +17,7 @@ from perpkit.model.price import PriceState
 from perpkit.units import SCALE, Units
 
 from .mirror import Mirror
+from .orders import Live
 
 
 class PositionRow(NamedTuple):
@@ -42,12 +43,20 @@ class OrderRow(NamedTuple):
     position_id: int
     side: int
     price_ticks: int
-    reduce_only: int
+    flags: int
+    self_trade: int
+    display_lots: int
+    hidden_lots: int
     client_order_id: int
     size_lots: int
     left_lots: int
     value_units: int
     reserve_units: int
+
+    @property
+    def reduce_only(self) -> bool:
+        """Whether it only reduces."""
+        return bool(self.flags & 1)
 
 
 def check_sums(exchange: Exchange, mirror: Mirror, outcome: Outcome) -> None:
@@ -158,15 +167,15 @@ class Audit:
         assert 0 <= residue <= SCALE * totals.funding_settlements, f"law 2, funding of market {market.id}"
 
     def _book(self, market: MarketSpec) -> None:
+        known = self._mirror.orders.resting
         for side in Side:
             mine = [each for each in self._orders if (each.market, each.side) == (market.id, side)]
-            ranks = [(-side * each.price_ticks, each.id) for each in mine]
+            prices = [-side * each.price_ticks for each in mine]
+            assert prices == sorted(prices), "best price first"
+            # An iceberg that showed itself anew stands behind those that came after it.
+            ranks = [(-side * each.price_ticks, known[each.id].rank) for each in mine if not each.display_lots]
             assert all(before < after for before, after in pairwise(ranks)), "price, then time"
-            levels: Counter[int] = Counter()
-            for each in mine:
-                levels[each.price_ticks] += each.left_lots
-            shown = self._clearing.levels(market.id, side, len(levels) + 1)
-            assert [(level.price_ticks, level.size_lots) for level in shown] == list(levels.items()), "levels"
+            self._levels(market, side, [known[each.id] for each in mine])
         mine = [each for each in self._orders if each.market == market.id]
         bids = [each.price_ticks for each in mine if each.side == Side.BUY]
         asks = [each.price_ticks for each in mine if each.side == Side.SELL]
@@ -174,6 +183,20 @@ class Audit:
         for account, count in Counter(each.account for each in mine).items():
             assert account != HOUSE, "the house has no resting orders"
             assert count <= market.orders_max, "more resting orders than allowed"
+
+    def _levels(self, market: MarketSpec, side: Side, orders: list[Live]) -> None:
+        """Compare what a side shows with what its orders may show: a plain one all, an iceberg a part, others none."""
+        most: Counter[int] = Counter()
+        least: Counter[int] = Counter()
+        for live in orders:
+            display = live.order.display_lots or live.left_lots
+            if not live.order.hidden:
+                most[live.price_ticks] += min(display, live.left_lots)
+                least[live.price_ticks] += 1 if live.order.display_lots else live.left_lots
+        shown = self._clearing.levels(market.id, side, len(most) + 1)
+        assert [level.price_ticks for level in shown] == list(most), "the prices that are shown"
+        for level in shown:
+            assert least[level.price_ticks] <= level.size_lots <= most[level.price_ticks], f"what is shown: {level}"
 
     def _pool(self, account: AccountId, asset: AssetId) -> None:
         """Compare a pool with the rows that it is made of."""
@@ -215,8 +238,8 @@ class Audit:
                 assert (order.value_units, order.reserve_units) == (0, 0), "a reduce-only order sets nothing aside"
                 assert order.side * row.size_lots < 0, "a reduce-only order with nothing to reduce"
             else:
-                # Each relief rounds up by less than one unit, and each takes a lot at least.
-                slack = order.size_lots - order.left_lots + 1
+                # Each relief rounds up by less than one unit, and each takes a lot at least; so does one on arrival.
+                slack = self._mirror.orders.resting[order.id].rested_lots - order.left_lots + 2
                 value = abs(market.value(order.left_lots, order.price_ticks))
                 assert order.value_units >= value - slack, f"order {order.id} sets too little aside"
         closing = sum(order.left_lots for order in orders if order.side * row.size_lots < 0)
@@ -228,10 +251,18 @@ class Audit:
         """Compare positions, orders and queue with what the events told."""
         sizes = {(p.account, p.market, p.position_id): p.size_lots for p in self._positions if p.size_lots}
         assert sizes == self._mirror.sizes, "positions as the events told them"
-        resting = {order.id: order.left_lots for order in self._orders}
-        told = {order_id: order.left_lots for order_id, order in self._mirror.orders.items()}
+        orders = self._mirror.orders
+        resting = {order.id: (order.left_lots, order.price_ticks, order.reduce_only) for order in self._orders}
+        told = {each: (live.left_lots, live.price_ticks, live.reduces) for each, live in orders.resting.items()}
         assert resting == told, "resting orders as the events told them"
-        assert {tuple(row[0]) for row in self._state["queue"]} == self._mirror.waiting, "the liquidation queue"
+        desk = self._state["triggers"]
+        assert {row[0]: row[2] for row in desk["waiting"]} == {
+            each: live.price_ticks for each, live in orders.waiting.items()
+        }, "waiting orders as the events told them"
+        assert dict(desk["switches"]) == orders.switches, "switches"
+        assert {(row[0], row[1]): row[2] for row in self._state["clearing"]["modes"]} == orders.modes, "position modes"
+        orders.check_positions()
+        assert {tuple(row[0]) for row in self._state["queue"]} == self._mirror.queue, "the liquidation queue"
         assert dict(self._state["market_states"]) == self._mirror.states, "market states"
 
     def _of_market(self, chart: Chart, market: MarketSpec) -> Units:

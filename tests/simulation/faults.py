@@ -10,8 +10,11 @@ from typing import Any
 import attrs
 
 from perpkit.model.command import (
+    AdjustMargin,
     ApproveWithdrawal,
+    CancelAllAfter,
     CancelOrder,
+    CancelOrders,
     Command,
     DepositObserved,
     HoldingsReported,
@@ -106,18 +109,18 @@ class Faults:
         return attrs.evolve(command, time_ns=self._traffic.now_ns)
 
     def _duplicate_order(self, _clock_ns: Nanos) -> Step | None:
-        known = [each for window in self._mirror.remembered.values() for each in window]
+        known = self._mirror.again()
         if not known:
             return None
         command, sequence = self._draw.choice(known)
         return Step(command=self._now(command), fault="duplicate order", repeats=sequence)
 
     def _reused_order_id(self, _clock_ns: Nanos) -> Step | None:
-        known = [each for window in self._mirror.remembered.values() for each in window]
+        known = self._mirror.again()
         if not known:
             return None
         command, _ = self._draw.choice(known)
-        other = attrs.evolve(self._now(command), size_lots=command.size_lots + 1)
+        other = attrs.evolve(self._now(command), position_id=command.position_id + 1)
         return Step(command=other, fault="reused order id", reason=RejectReason.CLIENT_ORDER_ID_REUSED)
 
     def _duplicate_deposit(self, _clock_ns: Nanos) -> Step | None:
@@ -156,7 +159,9 @@ class Faults:
                 client_order_id=command.client_order_id,
                 time_ns=now_ns,
             )
-            return Step(command=first, fault="cancel before its order", reason=RejectReason.UNKNOWN_ORDER)
+            known = command.account in self._mirror.accounts
+            reason = RejectReason.UNKNOWN_ORDER if known else RejectReason.UNKNOWN_ACCOUNT
+            return Step(command=first, fault="cancel before its order", reason=reason)
         if isinstance(command, RequestWithdrawal):
             first = ApproveWithdrawal(withdrawal_id=command.withdrawal_id, time_ns=now_ns)
             return Step(command=first, fault="approval before its request", reason=RejectReason.UNKNOWN_WITHDRAWAL)
@@ -184,6 +189,11 @@ class Faults:
         """Return a record with one field of a wrong type, or out of range."""
         field = self._draw.choice([each for each in attrs.fields(type(record)) if each.name != "quotes"])
         wrong: list[Any] = [value for value in _WRONG_TYPES if type(value) is not field.type]
+        if field.name == "trigger":
+            wrong.remove(None)
+            wrong += [self._spoiled(record.trigger)] if record.trigger else []
+        if field.name == "attached":
+            wrong += [[], (None,), *((self._spoiled(each),) for each in record.attached)]
         if field.type is int:
             wrong += _OUT_OF_RANGE
         return attrs.evolve(record, **{field.name: self._draw.choice(wrong)})
@@ -198,6 +208,9 @@ class Faults:
             (RequestWithdrawal(withdrawal_id=1, account=1, asset=9, amount_units=1), RejectReason.UNKNOWN_ASSET),
             (ApproveWithdrawal(withdrawal_id=-5), RejectReason.UNKNOWN_WITHDRAWAL),
             (CancelOrder(account=1, market=1, order_id=1 << 60), RejectReason.UNKNOWN_ORDER),
+            (CancelOrders(account=1, market=99), RejectReason.UNKNOWN_MARKET),
+            (CancelAllAfter(account=10**9, after_ns=1), RejectReason.UNKNOWN_ACCOUNT),
+            (AdjustMargin(account=0, market=1, amount_units=1), RejectReason.UNKNOWN_ACCOUNT),
             (DepositObserved(deposit_id=-1, account=1, asset=1, amount_units=0), RejectReason.AMOUNT_NOT_POSITIVE),
         ]
         command, reason = self._draw.choice(choices)

@@ -6,8 +6,8 @@ traffic that is sent next depends on nothing that a replay would not bring back.
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -15,37 +15,35 @@ import attrs
 from perpkit.engine.config import ExchangeConfig
 from perpkit.engine.exchange import Outcome
 from perpkit.model import event as events
-from perpkit.model.cause import CancelReason, Cause, Law
+from perpkit.model.cause import Cause, Law
 from perpkit.model.command import (
+    AmendOrder,
     ApproveWithdrawal,
-    CancelOrder,
+    CancelAllAfter,
     CancelWithdrawal,
+    ClosePosition,
     Command,
     PlaceOrder,
+    ReversePosition,
     SetMarketState,
     SetPositionTerms,
     WithdrawalSent,
 )
-from perpkit.model.ids import HOUSE, AccountId, AssetId, MarketId, OrderId, PositionId
+from perpkit.model.ids import HOUSE, AccountId, AssetId, MarketId
 from perpkit.model.market import MarketState
-from perpkit.model.order import Side, TimeInForce
-from perpkit.model.position import PoolKey
+from perpkit.model.order import Side
+from perpkit.model.position import PoolKey, PositionMode
 from perpkit.model.price import PriceState
 from perpkit.model.reject import RejectReason
+from perpkit.model.trigger import PriceSource
 from perpkit.units import Lots, Ticks, Units
 
+from .orders import Orders, Slot
+
+Once = PlaceOrder | ClosePosition | ReversePosition
+"""What is done once, however often it is sent under one client order id."""
+
 FORCED = (Cause.LIQUIDATION, Cause.TAKE_OVER, Cause.DELEVERAGING)
-
-Slot = tuple[AccountId, MarketId, PositionId]
-
-
-@attrs.define
-class Resting:
-    """An order that rests, and the command that brought it."""
-
-    command: PlaceOrder
-    price_ticks: Ticks
-    left_lots: Lots
 
 
 @attrs.define
@@ -64,33 +62,43 @@ class Mirror:
     def __init__(self, config: ExchangeConfig) -> None:
         self._config = config
         self.sizes: dict[Slot, Lots] = {}
-        self.orders: dict[OrderId, Resting] = {}
+        self.orders = Orders(self.sizes)
+        self.isolated: set[Slot] = set()
+        self.prices: dict[tuple[MarketId, PriceSource], Ticks] = {}
         self.custody_units: dict[AssetId, Units] = dict.fromkeys(config.assets, 0)
         self.fund_units: dict[AssetId, Units] = dict.fromkeys(config.assets, 0)
         self.states: dict[MarketId, MarketState] = dict.fromkeys(config.markets, MarketState.OPEN)
         self.marks: dict[MarketId, PriceState] = dict.fromkeys(config.markets, PriceState.FROZEN)
         self.withdrawals: dict[int, Held] = {}
-        self.waiting: set[PoolKey] = set()
+        self.queue: set[PoolKey] = set()
         self.deposits: set[int] = set()
+        self.accounts: set[AccountId] = set()
         self.evidence = 0
-        self.remembered: dict[AccountId, deque[tuple[PlaceOrder, int]]] = {}
+        self.remembered: dict[AccountId, dict[int, tuple[Once, int]]] = {}
         self._command: Command | None = None
-        self._accepted: events.OrderAccepted | None = None
-        self._open_lots: Lots = 0
         self._crossed: Counter[MarketId] = Counter()
         self._breached: set[tuple[AccountId, AssetId]] = set()
         self._holds: dict[RejectReason, Callable[[Any], bool]] = {
-            RejectReason.UNKNOWN_ORDER: lambda command: not any(self._is_meant(command)),
+            RejectReason.UNKNOWN_ORDER: lambda command: not any(self.orders.meant(command)),
             RejectReason.UNKNOWN_WITHDRAWAL: self._is_unknown_withdrawal,
             RejectReason.MARKET_STATE: self._is_closed,
-            RejectReason.ACCOUNT_LOCKED: lambda command: any(key[0] == command.account for key in self.waiting),
+            RejectReason.ACCOUNT_LOCKED: lambda command: any(key[0] == command.account for key in self.queue),
+            RejectReason.POSITION_MODE: lambda command: (command.account, command.market) in self.orders.modes,
+            RejectReason.RATE_LIMITED: lambda _: self._config.limits.orders_per_second > 0,
             RejectReason.TOO_MANY_ORDERS: self._has_too_many_orders,
         }
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             events.Rejected: self._rejected,
             events.OrderAccepted: self._order_accepted,
-            events.OrderRested: self._order_rested,
-            events.OrderCancelled: self._order_cancelled,
+            events.OrderRested: self.orders.rested,
+            events.OrderAmended: self.orders.amended,
+            events.OrderCancelled: self.orders.cancelled,
+            events.OrderWaits: self.orders.waits,
+            events.OrderTriggered: self._order_triggered,
+            events.OrderRefused: self.orders.refused,
+            events.SwitchSet: self._switch_set,
+            events.PositionModeSet: self._mode_set,
+            events.TermsSet: self._terms_set,
             events.Filled: self._filled,
             events.PositionChanged: self._position_changed,
             events.DepositCredited: self._deposit_credited,
@@ -98,6 +106,7 @@ class Mirror:
             events.WithdrawalReleased: self._withdrawal_released,
             events.WithdrawalReturned: self._withdrawal_returned,
             events.WithdrawalSettled: self._withdrawal_settled,
+            events.IndexUpdated: self._index_updated,
             events.MarkUpdated: self._mark_updated,
             events.MarketStateChanged: self._state_changed,
             events.FundingAccrued: self._funding_accrued,
@@ -111,35 +120,42 @@ class Mirror:
 
     def take(self, command: Command, outcome: Outcome) -> None:
         """Learn from what a command did, and hold it against what is promised."""
-        self._command, self._accepted = command, None
+        self._command = command
         self._breached.clear()
+        self.orders.begin(command, outcome.sequence)
         for event in outcome.events:
             if handler := self._handlers.get(type(event)):
                 handler(event)
         assert not any(self._crossed.values()), f"every fill has two sides: {self._crossed}"
         kept = [each for each in self.withdrawals.values() if (each.account, each.asset) in self._breached]
         assert all(each.released for each in kept), "a pool in breach gets back what it holds for withdrawal"
-        if self._accepted:
-            assert self._open_lots == 0, f"{self._open_lots} lots neither filled nor resting nor cancelled"
-            self._remember(outcome.sequence)
+        self.orders.finish(command.time_ns if outcome.rejected is None else None)
+        done = outcome.rejected is None and not any(isinstance(each, events.Duplicate) for each in outcome.events)
+        if done and isinstance(command, Once):
+            self._remember(command, outcome.sequence)
 
-    def _remember(self, sequence: int) -> None:
-        command = self._command
-        assert isinstance(command, PlaceOrder)
-        if command.client_order_id:
-            kept = self._config.limits.client_order_ids_kept
-            self.remembered.setdefault(command.account, deque(maxlen=kept)).append((command, sequence))
+    def _remember(self, command: Once, sequence: int) -> None:
+        """Keep its ids, those of the orders that came with it as well, as long as the exchange does."""
+        window = self.remembered.setdefault(command.account, {})
+        attached = command.attached if isinstance(command, PlaceOrder) else ()
+        for name in (command.client_order_id, *(each.client_order_id for each in attached)):
+            if name:
+                window[name] = (command, sequence)
+                if len(window) > self._config.limits.client_order_ids_kept:
+                    del window[next(iter(window))]
+
+    def again(self) -> list[tuple[Once, int]]:
+        """Return the commands that would be duplicates, and what they are duplicates of."""
+        return [
+            known
+            for window in self.remembered.values()
+            for name, known in window.items()
+            if known[0].client_order_id == name
+        ]
 
     def _rejected(self, event: events.Rejected) -> None:
         holds = self._holds.get(event.reason)
         assert holds is None or holds(self._command), f"refused as {event.reason.text}, which is not so"
-
-    def _is_meant(self, cancel: CancelOrder) -> Iterator[bool]:
-        """Yield whether each order is the one that a cancel means."""
-        for order_id, resting in self.orders.items():
-            command = resting.command
-            if (command.account, command.market) == (cancel.account, cancel.market):
-                yield cancel.order_id == order_id or 0 != cancel.client_order_id == command.client_order_id
 
     def _is_unknown_withdrawal(self, command: ApproveWithdrawal | CancelWithdrawal | WithdrawalSent) -> bool:
         held = self.withdrawals.get(command.withdrawal_id)
@@ -150,75 +166,62 @@ class Mirror:
         asked = command.state if isinstance(command, SetMarketState) else None
         return self.states[command.market] is not MarketState.OPEN or asked in final
 
-    def _has_too_many_orders(self, command: PlaceOrder) -> bool:
-        mine = [order for order in self.orders.values() if order.command.account == command.account]
-        count = sum(order.command.market == command.market for order in mine)
-        return count >= self._config.markets[command.market].orders_max
+    def _has_too_many_orders(self, command: PlaceOrder | AmendOrder | ClosePosition) -> bool:
+        if isinstance(command, PlaceOrder) and (command.trigger or command.attached):
+            return True  # nobody is told of the orders that wait for fills, and they count
+        others = len(self.orders.of(command.account, command.market)) - isinstance(command, AmendOrder)
+        return others >= self._config.markets[command.market].orders_max
+
+    def _pool_waits(self, account: AccountId, market: MarketId) -> bool:
+        pool = (account, self._config.markets[market].settlement)
+        return any(key[:2] == pool for key in self.queue)
 
     def _order_accepted(self, event: events.OrderAccepted) -> None:
-        command = self._command
-        assert isinstance(command, PlaceOrder)
-        pool = (event.account, self._config.markets[event.market].settlement)
-        assert command.reduce_only or pool not in {key[:2] for key in self.waiting}, "a pool in breach may only reduce"
-        self._accepted, self._open_lots = event, event.size_lots
+        order = self.orders.accepted(event)
+        may_come = order.reduce_only or order.close or not self._pool_waits(event.account, event.market)
+        assert may_come, "a pool in breach may only reduce"
 
-    def _order_rested(self, event: events.OrderRested) -> None:
-        command = self._command
-        assert isinstance(command, PlaceOrder)
-        assert command.time_in_force is TimeInForce.GTC, "only good-till-cancelled orders rest"
-        assert not command.is_market, "a market order never rests"
-        self._open_lots -= event.size_lots
-        self.orders[event.order_id] = Resting(command, event.price_ticks, event.size_lots)
-
-    def _order_cancelled(self, event: events.OrderCancelled) -> None:
-        resting = self.orders.get(event.order_id)
-        if resting is None:
-            assert event.reason in (CancelReason.IMMEDIATE, CancelReason.WORK_LIMIT), "an unknown order was cancelled"
-            if self._accepted and event.order_id == self._accepted.order_id:
-                self._open_lots -= event.size_lots
-            return
-        resting.left_lots -= event.size_lots
-        assert resting.left_lots == event.left_lots, "what is left of a cancelled order"
-        if not event.left_lots:
-            del self.orders[event.order_id]
+    def _order_triggered(self, event: events.OrderTriggered) -> None:
+        source = self.orders.triggered(event).trigger.price_source
+        assert self.states[event.market] is MarketState.OPEN, "a trigger fires in a market that is not open"
+        assert self.marks[event.market] is not PriceState.FROZEN, "law 5: the mark was frozen"
+        assert not self._pool_waits(event.account, event.market), "a trigger fires for a pool in breach"
+        assert event.price_ticks == self.prices[event.market, source], "a trigger fires at a price that is none"
 
     def _filled(self, event: events.Filled) -> None:
         self._crossed[event.market] += event.size_lots
-        if event.maker:
-            self._maker_filled(event)
-        elif self._accepted and event.order_id == self._accepted.order_id:
-            self._taker_filled(event, self._accepted)
+        self.prices[event.market, PriceSource.LAST] = event.price_ticks
+        self.orders.filled(event)
 
-    def _maker_filled(self, event: events.Filled) -> None:
-        resting = self.orders[event.order_id]
-        assert event.price_ticks == resting.price_ticks, "a maker trades at its own price"
-        assert event.size_lots * resting.command.side > 0, "a maker trades on its own side"
-        resting.left_lots -= abs(event.size_lots)
-        assert resting.left_lots >= 0, "a maker trades no more than it offered"
-        if not resting.left_lots:
-            del self.orders[event.order_id]
-        if resting.command.reduce_only:
-            self._only_reduces(event)
+    def _switch_set(self, event: events.SwitchSet) -> None:
+        command, asked = self._command, False
+        if isinstance(command, CancelAllAfter) and command.account == event.account:
+            asked = not self.orders.time_acts(command.time_ns)
+        self.orders.switched(event, asked=asked)
 
-    def _taker_filled(self, event: events.Filled, accepted: events.OrderAccepted) -> None:
-        command = self._command
-        assert isinstance(command, PlaceOrder)
-        assert accepted.side * (accepted.price_ticks - event.price_ticks) >= 0, "a taker trades within its limit"
-        assert not command.post_only, "a post-only order never takes"
-        self._open_lots -= abs(event.size_lots)
-        if command.reduce_only:
-            self._only_reduces(event)
+    def _mode_set(self, event: events.PositionModeSet) -> None:
+        self.orders.modes.pop((event.account, event.market), None)
+        if event.mode is not PositionMode.MULTI:
+            self.orders.modes[event.account, event.market] = event.mode
 
-    def _only_reduces(self, event: events.Filled) -> None:
-        size = self.sizes.get((event.account, event.market, event.position_id), 0)
-        assert size * event.size_lots < 0, "a reduce-only order met a position that it does not reduce"
-        assert abs(event.size_lots) <= abs(size), "a reduce-only order closed more than there was"
+    def _terms_set(self, event: events.TermsSet) -> None:
+        slot = (event.account, event.market, event.position_id)
+        (self.isolated.add if event.isolated else self.isolated.discard)(slot)
+
+    def check_triggers(self) -> None:
+        """Nothing waits on that the mark has reached; only while no work was put off."""
+        for live in self.orders.waiting.values():
+            account, market, _ = live.slot
+            acts = self.states[market] is MarketState.OPEN and self.marks[market] is not PriceState.FROZEN
+            if live.trigger.price_source is PriceSource.MARK and acts and not self._pool_waits(account, market):
+                assert not live.reached(self.prices[market, PriceSource.MARK]), f"a trigger was passed over: {live}"
 
     def _position_changed(self, event: events.PositionChanged) -> None:
         slot = (event.account, event.market, event.position_id)
         if event.cause in FORCED:
             assert self.states[event.market].runs, "law 5: the market was stopped"
             assert self.marks[event.market] is not PriceState.FROZEN, "law 5: the mark was frozen"
+        self.orders.check_mode(event)
         if event.account == HOUSE:
             side = Side.BUY if event.position_id == 1 else Side.SELL
             assert event.position_id in (1, 2), "the house holds inventory only"
@@ -231,6 +234,8 @@ class Mirror:
     def _deposit_credited(self, event: events.DepositCredited) -> None:
         assert event.deposit_id not in self.deposits, "a deposit is credited once"
         self.deposits.add(event.deposit_id)
+        if event.amount_units:
+            self.accounts.add(event.account)
         self.custody_units[event.asset] += event.amount_units + event.suspended_units
 
     def _withdrawal_held(self, event: events.WithdrawalHeld) -> None:
@@ -250,7 +255,11 @@ class Mirror:
         assert held.released, "only what was released leaves"
         self.custody_units[event.asset] -= held.amount_units
 
+    def _index_updated(self, event: events.IndexUpdated) -> None:
+        self.prices[event.market, PriceSource.INDEX] = event.price_ticks
+
     def _mark_updated(self, event: events.MarkUpdated) -> None:
+        self.prices[event.market, PriceSource.MARK] = event.price_ticks
         self.marks[event.market] = event.state
 
     def _state_changed(self, event: events.MarketStateChanged) -> None:
@@ -262,12 +271,12 @@ class Mirror:
             assert self.marks[event.market] is not PriceState.FROZEN, "law 5: a frozen mark pays no funding"
 
     def _liquidation_started(self, event: events.LiquidationStarted) -> None:
-        self.waiting.add((event.account, event.asset, event.market, event.position_id))
+        self.queue.add((event.account, event.asset, event.market, event.position_id))
         if not event.market:
             self._breached.add((event.account, event.asset))
 
     def _liquidation_ended(self, event: events.LiquidationEnded) -> None:
-        self.waiting.remove((event.account, event.asset, event.market, event.position_id))
+        self.queue.remove((event.account, event.asset, event.market, event.position_id))
 
     def _fund_moved(self, event: events.FundMoved) -> None:
         self.fund_units[event.asset] += event.amount_units

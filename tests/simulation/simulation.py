@@ -13,13 +13,14 @@ from perpkit.engine.exchange import Exchange, Outcome
 from perpkit.errors import HaltedError, PerpkitError, UnitsError
 from perpkit.model.command import Command, IndexQuotes, NoteFault
 from perpkit.model.event import Deleveraged, Duplicate, LossSocialized, Rejected
+from perpkit.model.market import FINAL_STATES
 from perpkit.model.reject import RejectReason
 
 from .audit import check_inventory, check_sums, full_audit
 from .faults import Faults, Step
 from .flaky import WHIMS, PartFault, Switch, registry
 from .mirror import Mirror
-from .traffic import FINAL_STATES, Traffic
+from .traffic import Traffic
 from .world import World
 
 WHOLLY_REFUSED = (RejectReason.EARLIER_STAMP, RejectReason.PLUGIN_FAULT)
@@ -35,7 +36,7 @@ class Pace:
     look_every: int = 400
 
 
-BUSY = Pace(audit_every=250, crash_every=500, part_fault_every=60, look_every=50)
+BUSY = Pace(audit_every=250, crash_every=500, part_fault_every=100, look_every=50)
 """For short runs, that they meet everything as well."""
 
 
@@ -121,7 +122,7 @@ class Simulation:
                 self._told = self._faults.part_fault()
             self._apply(self._faults.next(self._exchange.clock_ns))
             # While liquidations wait there is more to forget.
-            crash_every = self._pace.crash_every // 20 if self._mirror.waiting else self._pace.crash_every
+            crash_every = self._pace.crash_every // 20 if self._mirror.queue else self._pace.crash_every
             if self._draw.randrange(crash_every) == 0:
                 self._crash()
             if self._draw.randrange(crash_every) == 0:
@@ -146,6 +147,7 @@ class Simulation:
         chance = 6 if step.fault or self._told else 1
         looks = self._draw.randrange(self._pace.look_every) < chance
         before = state_digest(self._exchange) if looks else None
+        precedes = self._exchange._core.behind or self._mirror.orders.time_acts(step.command.time_ns)
         self._switch.arm(self._told)
         try:
             outcome = self._exchange.apply(step.command)
@@ -155,7 +157,7 @@ class Simulation:
             self._halted()
             return
         self._done.append((self._journaled(step.command, outcome), outcome))
-        self._judge(step, outcome, before)
+        self._judge(step, outcome, before, precedes=precedes)
         self._mirror.take(step.command, outcome)
         self._count(outcome)
         if any(isinstance(event, Deleveraged | LossSocialized) for event in outcome.events):
@@ -163,6 +165,8 @@ class Simulation:
         check_sums(self._exchange, self._mirror, outcome)
         if isinstance(step.command, IndexQuotes) and outcome.rejected is None:
             check_inventory(self._exchange, self._world.config, self._mirror)
+            if not self._exchange._core.behind:
+                self._mirror.check_triggers()
 
     def _apply_malformed(self, command: Any) -> None:
         """What is malformed raises, and not even the sequence moves."""
@@ -177,7 +181,7 @@ class Simulation:
         else:
             raise AssertionError("a malformed command was accepted")
 
-    def _judge(self, step: Step, outcome: Outcome, before: str | None) -> None:
+    def _judge(self, step: Step, outcome: Outcome, before: str | None, *, precedes: bool) -> None:
         """Hold what a step did against what must come of it."""
         if self._switch.fired:
             assert self._told, "a fault that nobody asked for"
@@ -193,8 +197,8 @@ class Simulation:
                 duplicates = [event for event in outcome.events if isinstance(event, Duplicate)]
                 assert [each.sequence for each in duplicates] == [step.repeats], f"{step.fault}: {outcome.events}"
         changes_nothing = outcome.rejected is not None or step.repeats
-        # Liquidations that wait go before a command, unless it is out of time or taken back whole.
-        if changes_nothing and (not self._mirror.waiting or outcome.rejected in WHOLLY_REFUSED):
+        # What time ends and what was left over goes before a command, unless it is out of time or taken back whole.
+        if changes_nothing and (not precedes or outcome.rejected in WHOLLY_REFUSED):
             assert len(outcome.events) == 1, f"refused, and more: {outcome.events}"
             if before:
                 assert state_digest(self._exchange) == before, "a refused command changed something"
@@ -226,7 +230,7 @@ class Simulation:
             raise AssertionError("an exchange that halted went on")
         halted, self._exchange = self._exchange.halted, self._recover()
         self._told = None
-        waited = self._exchange._core.queue
+        waited = self._exchange._core.behind
         assert isinstance(self._current, IndexQuotes) or waited, f"only prices and liquidations halt: {halted}"
 
     def _forgive(self) -> None:

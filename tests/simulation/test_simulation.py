@@ -9,22 +9,26 @@ import pytest
 
 from perpkit.engine.exchange import Exchange, Outcome
 from perpkit.model.command import Command
-from perpkit.model.event import Event, Filled, OrderCancelled
+from perpkit.model.event import Event, Filled, OrderAmended, OrderCancelled, OrderRested, OrderTriggered, OrderWaits
 from perpkit.model.reject import RejectReason
 
 from . import run
 from .flaky import MEMBERS
 from .simulation import BUSY, Simulation, SimulationError, Tally
 
-SEEDS, COMMANDS = 20, 500
+SEEDS, COMMANDS = 24, 800
 
 
 @pytest.fixture(scope="module")
 def total() -> Tally:
     """Return what happened over all seeds; that it comes back means that every check held."""
+    return simulate(range(SEEDS), COMMANDS)
+
+
+def simulate(seeds: range, commands: int) -> Tally:
     total = Tally()
-    for seed in range(SEEDS):
-        total.add(Simulation(seed, COMMANDS, BUSY).run())
+    for seed in seeds:
+        total.add(Simulation(seed, commands, BUSY).run())
     return total
 
 
@@ -48,6 +52,18 @@ def test_orders_and_transfers_are_refused_for_many_reasons(total: Tally) -> None
         RejectReason.CANNOT_FILL,
         RejectReason.INSUFFICIENT_BALANCE,
         RejectReason.INSUFFICIENT_MARGIN,
+        RejectReason.RATE_LIMITED,
+        RejectReason.FLAGS_CONFLICT,
+        RejectReason.POSITION_MODE,
+        RejectReason.NO_REFERENCE_PRICE,
+        RejectReason.TRIGGER_CROSSED,
+        RejectReason.TOO_MANY_ORDERS,
+        RejectReason.ORDER_CHECK,
+        RejectReason.COST_CAP,
+        RejectReason.TERMS_IN_USE,
+        RejectReason.NOT_ISOLATED,
+        RejectReason.LEVERAGE_TOO_HIGH,
+        RejectReason.MARGIN_UNDER_STRESS,
     }
     assert {reason.text for reason in often} - set(total.refused) == set()
 
@@ -90,11 +106,35 @@ def forgets(kind: type[Any]) -> Any:
     return sabotaged
 
 
-@pytest.mark.parametrize("kind", [Filled, OrderCancelled])
+@pytest.mark.parametrize("kind", [Filled, OrderAmended, OrderCancelled, OrderRested, OrderTriggered, OrderWaits])
 def test_an_event_that_nobody_was_told_of_is_noticed(monkeypatch: pytest.MonkeyPatch, kind: type[Any]) -> None:
     monkeypatch.setattr(Exchange, "apply", forgets(kind))
-    with pytest.raises(SimulationError, match=r"seed 1, step \d+: AssertionError: .*\n.*\n.*--seed 1 --commands 500"):
+    with pytest.raises(SimulationError, match=r"seed 1, step \d+: \w+Error: .*\n.*\n.*--seed 1 --commands 500"):
         Simulation(1, 500, BUSY).run()
+
+
+@pytest.mark.parametrize(
+    ("rule", "instead", "found"),
+    [
+        ("perpkit.model.matching.is_own", False, "a trade with oneself"),
+        ("perpkit.engine.triggers.end", None, "lives past its end"),
+        ("perpkit.engine.triggers.links.took", None, "rivals of"),
+        ("perpkit.engine.triggers.rules.usable_price", 0, "a trigger was passed over"),
+        (
+            "perpkit.reference.clearing.arrival._closes_hedge",
+            False,
+            "resting orders as the events told|does not reduce",
+        ),
+        ("perpkit.reference.clearing.orders.trim_reduce_only", None, "reduce-only order"),
+        ("perpkit.reference.book_price_time.hidden_of", 0, "what is shown|prices that are shown"),
+    ],
+)
+def test_a_rule_that_is_not_kept_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, rule: str, instead: object, found: str
+) -> None:
+    monkeypatch.setattr(rule, lambda *_: instead)
+    with pytest.raises(SimulationError, match=found):
+        simulate(seeds=range(20), commands=500)
 
 
 def test_a_recovery_that_leads_elsewhere_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

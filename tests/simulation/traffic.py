@@ -8,32 +8,28 @@ from collections.abc import Callable
 
 from perpkit.model.command import (
     ApproveWithdrawal,
-    CancelOrder,
     CancelWithdrawal,
     CapitalObserved,
     Command,
     DepositObserved,
     HoldingsReported,
     IndexQuotes,
-    PlaceOrder,
     RequestWithdrawal,
     RunAudit,
     SetMarketState,
-    SetPositionTerms,
     WithdrawalSent,
 )
 from perpkit.model.ids import AssetId, MarketId, SourceId
 from perpkit.model.market import MarketSpec, MarketState
-from perpkit.model.order import Side, TimeInForce
 from perpkit.model.price import Quote
 from perpkit.units import HOUR_NS, MINUTE_NS, SECOND_NS, Nanos, Ticks
 
 from .mirror import Mirror
-from .world import OPENING_NS, SOURCES, START_PRICE, Person, World
+from .trading import Clock, Trading, skewed
+from .world import SOURCES, START_PRICE, World
 
 _PAUSES_NS = (SECOND_NS, 10 * SECOND_NS, MINUTE_NS, 10 * MINUTE_NS, 20 * MINUTE_NS, HOUR_NS, 30 * HOUR_NS)
 _PAUSE_WEIGHTS = (30, 30, 20, 8, 4, 6, 1)
-FINAL_STATES = (MarketState.SETTLING, MarketState.SETTLED)
 
 
 class Feed:
@@ -89,11 +85,6 @@ def _start_ticks(spec: MarketSpec) -> Ticks:
     return spec.tick.parse(str(START_PRICE), "price")
 
 
-def _skewed(draw: random.Random, most: int) -> int:
-    """Return a number from 1 to `most`, small ones more often."""
-    return draw.randint(1, draw.randint(1, most))
-
-
 class Traffic:
     """Draws the next command. It knows what the mirror knows, so a replay would draw the same."""
 
@@ -101,18 +92,14 @@ class Traffic:
         self._draw = draw
         self._world = world
         self._mirror = mirror
-        self._markets = list(world.config.markets.values())
         self._assets = list(world.config.assets)
         self.feed = Feed(draw, world)
-        self.now_ns = OPENING_NS
-        self._next_id = 1_000
+        self._clock = Clock()
+        self._trading = Trading(draw, world, mirror, self.feed.prices, self._clock)
         self._reopen: dict[MarketId, int] = {}
         kinds: dict[Callable[[], Command], int] = {
-            self._order: 500,
-            self._reduce: 90,
-            self._cancel: 200,
-            self.quotes: 40,
-            self._terms: 25,
+            **self._trading.kinds(),
+            self.quotes: 45,
             self._deposit: 20,
             self._withdraw: 25,
             self._custody: 40,
@@ -124,6 +111,11 @@ class Traffic:
         self._kinds = list(kinds)
         self._weights = [sum(list(kinds.values())[: n + 1]) for n in range(len(kinds))]
 
+    @property
+    def now_ns(self) -> Nanos:
+        """The stamp of the next command."""
+        return self._clock.now_ns
+
     def next(self) -> Command:
         """Return the next command."""
         for market, commands_left in list(self._reopen.items()):
@@ -132,7 +124,7 @@ class Traffic:
                 del self._reopen[market]
                 return SetMarketState(market=market, state=MarketState.OPEN, time_ns=self.now_ns)
         if self._draw.random() < 0.3:
-            self.now_ns += self._draw.randrange(SECOND_NS)
+            self._clock.now_ns += self._draw.randrange(SECOND_NS)
         kind = self._draw.choices(self._kinds, cum_weights=self._weights)[0]
         return kind()
 
@@ -140,135 +132,28 @@ class Traffic:
         """Have an operator open a market again after so many commands."""
         self._reopen[market] = commands
 
-    def fresh_id(self) -> int:
-        """Return an id that nobody used."""
-        self._next_id += 1
-        return self._next_id
-
     def quotes(self) -> Command:
         """Let time pass and prices move."""
-        self.now_ns += self._draw.choices(_PAUSES_NS, _PAUSE_WEIGHTS)[0]
+        self._clock.now_ns += self._draw.choices(_PAUSES_NS, _PAUSE_WEIGHTS)[0]
         if self._draw.random() < 0.02:
             return IndexQuotes(time_ns=self.now_ns)
         return IndexQuotes(quotes=self.feed.quotes(self.now_ns), time_ns=self.now_ns)
 
-    def _market(self) -> MarketSpec:
-        """Draw a market; one that is over only now and then."""
-        market = self._draw.choice(self._markets)
-        if self._mirror.states[market.id] in FINAL_STATES and self._draw.random() < 0.9:
-            alive = [each for each in self._markets if self._mirror.states[each.id] not in FINAL_STATES]
-            market = self._draw.choice(alive or self._markets)
-        return market
-
-    def _person(self) -> Person:
-        return self._draw.choice(self._world.people)
-
     def _asset(self) -> AssetId:
         return self._draw.choice(self._assets)
 
-    def _order(self) -> Command:
-        """Trade in one's own manner."""
-        draw, person, market = self._draw, self._person(), self._market()
-        side = person.bias if draw.random() < 0.7 else draw.choice((Side.BUY, Side.SELL))
-        price, is_market, post_only, time_in_force = self.feed.prices[market.id], False, False, TimeInForce.GTC
-        position_id = 0
-        step = max(1, price // 200)
-        if person.style == "maker":
-            side = draw.choice((Side.BUY, Side.SELL))
-            price -= side * step * draw.randint(0, 6)
-            post_only = draw.random() < 0.7
-        elif person.style == "taker":
-            is_market = draw.random() < 0.4
-            price = 0 if is_market else price + side * step * draw.randint(0, 8)
-            time_in_force = draw.choice(list(TimeInForce))
-        else:
-            price += side * step * draw.randint(-4, 6)
-            is_market = draw.random() < 0.05
-            post_only = draw.random() < 0.05
-            position_id = draw.randint(0, 2) if person.style == "hedger" else 0
-            position_id = draw.choice((0, 0, 1)) if person.style == "gambler" else position_id
-        lots = _skewed(draw, person.coins * draw.choice((1, 3, 8)))
-        if draw.random() < 0.02:  # a slip of the finger
-            lots, price = draw.choice(((0, price), (-lots, price), (lots, price * 100), (lots, -price)))
-        return PlaceOrder(
-            account=person.account,
-            market=market.id,
-            side=side,
-            size_lots=lots,
-            price_ticks=price,
-            is_market=is_market,
-            time_in_force=time_in_force,
-            post_only=post_only,
-            reduce_only=draw.random() < 0.03,
-            position_id=position_id,
-            client_order_id=self.fresh_id() if draw.random() < 0.7 else 0,
-            time_ns=self.now_ns,
-        )
-
-    def _reduce(self) -> Command:
-        """Close part of a position, or a little more than there is."""
-        draw = self._draw
-        held = [slot for slot in self._mirror.sizes if slot[0]]
-        if not held:
-            return self._order()
-        account, market, position_id = slot = draw.choice(held)
-        size = self._mirror.sizes[slot]
-        side = Side.SELL if size > 0 else Side.BUY
-        price = self.feed.prices[market]
-        is_market = draw.random() < 0.4
-        return PlaceOrder(
-            account=account,
-            market=market,
-            side=side,
-            size_lots=draw.randint(1, abs(size) + 2),
-            price_ticks=0 if is_market else price + side * (price // 200) * draw.randint(-4, 6),
-            is_market=is_market,
-            time_in_force=draw.choice((TimeInForce.GTC, TimeInForce.GTC, TimeInForce.IOC)),
-            reduce_only=draw.random() < 0.8,
-            position_id=position_id,
-            client_order_id=self.fresh_id(),
-            time_ns=self.now_ns,
-        )
-
-    def _cancel(self) -> Command:
-        orders = self._mirror.orders
-        if not orders or self._draw.random() < 0.05:
-            person, market = self._person(), self._market()
-            return CancelOrder(account=person.account, market=market.id, order_id=1, time_ns=self.now_ns)
-        order_id = self._draw.choice(list(orders))
-        command = orders[order_id].command
-        by_client = bool(command.client_order_id) and self._draw.random() < 0.5
-        return CancelOrder(
-            account=command.account,
-            market=command.market,
-            order_id=0 if by_client else order_id,
-            client_order_id=command.client_order_id if by_client else 0,
-            time_ns=self.now_ns,
-        )
-
-    def _terms(self) -> Command:
-        draw = self._draw
-        return SetPositionTerms(
-            account=self._person().account,
-            market=self._market().id,
-            position_id=draw.randint(0, 2),
-            isolated=draw.random() < 0.5,
-            leverage=draw.choice((0, 1, 3, 10, 25, 100)),
-            time_ns=self.now_ns,
-        )
-
     def _deposit(self) -> Command:
         return DepositObserved(
-            deposit_id=self.fresh_id(),
-            account=self._person().account,
+            deposit_id=self._trading.fresh_id(),
+            account=self._trading.person().account,
             asset=self._asset(),
-            amount_units=_skewed(self._draw, 10 * self._world.coin_units),
+            amount_units=skewed(self._draw, 10 * self._world.coin_units),
             time_ns=self.now_ns,
         )
 
     def _capital(self) -> Command:
         return CapitalObserved(
-            deposit_id=self.fresh_id(),
+            deposit_id=self._trading.fresh_id(),
             fund=self._draw.choice((1, 1, 1, 7)),
             asset=self._asset(),
             amount_units=self._world.coin_units,
@@ -277,10 +162,10 @@ class Traffic:
 
     def _withdraw(self) -> Command:
         return RequestWithdrawal(
-            withdrawal_id=self.fresh_id(),
-            account=self._person().account,
+            withdrawal_id=self._trading.fresh_id(),
+            account=self._trading.person().account,
             asset=self._asset(),
-            amount_units=_skewed(self._draw, 10 * self._world.coin_units),
+            amount_units=skewed(self._draw, 10 * self._world.coin_units),
             destination=self._draw.randrange(100),
             time_ns=self.now_ns,
         )
@@ -305,7 +190,7 @@ class Traffic:
 
     def _market_state(self) -> Command:
         """Restrict or halt a market for a while."""
-        market = self._market()
+        market = self._trading.market()
         state = self._draw.choice(list(MarketState))
         self.reopen(market.id, self._draw.randint(1, 60))
         return SetMarketState(market=market.id, state=state, time_ns=self.now_ns)

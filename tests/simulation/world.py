@@ -9,11 +9,13 @@ from typing import Any
 import attrs
 
 from perpkit.engine.config import ExchangeConfig
-from perpkit.model.command import CapitalObserved, Command, DepositObserved, SetPositionTerms
+from perpkit.model.command import CapitalObserved, Command, DepositObserved, SetPositionMode, SetPositionTerms
+from perpkit.model.ids import account_id
 from perpkit.model.order import Side
+from perpkit.model.position import PositionMode
 from perpkit.units import HOUR_NS
 
-PEOPLE = 20
+PEOPLE, OWNERS = 20, 16
 STYLES = ("maker", "taker", "gambler", "hedger", "plain")
 SOURCES = (1, 2, 3, 4, 5)
 OPENING_NS = HOUR_NS * 500_000
@@ -37,6 +39,8 @@ class Person:
     style: str
     coins: int
     bias: Side
+    leverage: int
+    mode: PositionMode
 
 
 class World:
@@ -47,47 +51,55 @@ class World:
         self.config = ExchangeConfig.from_dict(_tables(draw, self.coin_units))
         self.people = [
             Person(
-                account=account,
-                style=STYLES[account % len(STYLES)],
+                # The last few are second accounts of the first owners.
+                account=account_id(number) if number <= OWNERS else account_id(number - OWNERS, number=1),
+                style=STYLES[number % len(STYLES)],
+                leverage=draw.choice((0, 2, 5, 10, 20)),
+                mode=draw.choice((*PositionMode, *[PositionMode.MULTI] * 4)),
                 coins=draw.choice((3, 10, 10, 30, 100)),
                 bias=draw.choice(list(Side)),
             )
-            for account in range(1, PEOPLE + 1)
+            for number in range(1, PEOPLE + 1)
         ]
         self.capital_coins = draw.choice((0, 0, 1, 20, 5_000))
         self.storm_percent = draw.choice((1, 4, 15))
         self.lifetime = draw.choice((500, 2_000, 10_000))
-        self.leverages = [draw.choice((0, 2, 5, 10, 20)) for _ in self.people]
 
     def opening(self) -> list[Command]:
-        """Return what happens before anybody trades: money comes in, and gamblers choose isolated margin."""
-        gamblers = [person.account for person in self.people if person.style == "gambler"]
+        """Return what happens before anybody trades: money comes in, and people choose their terms and modes."""
         terms = [
             SetPositionTerms(
-                account=account,
+                account=person.account,
                 market=market,
                 position_id=position_id,
                 isolated=True,
-                leverage=self.leverages[account - 1],
+                leverage=person.leverage,
                 time_ns=OPENING_NS,
             )
-            for account in gamblers
+            for person in self.people
+            if person.style == "gambler"
             for market in self.config.markets
             for position_id in (0, 1)
         ]
-        return [*self._deposits(), *self._capital(), *terms]
+        modes = [
+            SetPositionMode(account=person.account, market=market, mode=person.mode, time_ns=OPENING_NS)
+            for person in self.people
+            for market in self.config.markets
+            if person.mode is not PositionMode.MULTI
+        ]
+        return [*self._deposits(), *self._capital(), *terms, *modes]
 
     def _deposits(self) -> list[Command]:
         return [
             DepositObserved(
-                deposit_id=asset << 20 | person.account,
+                deposit_id=asset << 20 | number,
                 account=person.account,
                 asset=asset,
                 amount_units=person.coins * self.coin_units,
                 time_ns=OPENING_NS,
             )
             for asset in self.config.assets
-            for person in self.people
+            for number, person in enumerate(self.people, start=1)
         ]
 
     def _capital(self) -> list[Command]:
@@ -116,7 +128,6 @@ def _tables(draw: random.Random, coin_units: int) -> dict[str, Any]:
     if draw.random() < 0.4:
         assets["USD"] = {"id": 2, "unit": unit, "deposits_max": "1000000"}
         names.append("DOLLAR")
-    checks = [{"provider": flaky("price-band"), "options": {"band": draw.choice(("10%", "30%"))}}]
     return {
         "exchange": {
             "fees": {
@@ -134,7 +145,6 @@ def _tables(draw: random.Random, coin_units: int) -> dict[str, Any]:
             "liquidation": flaky(draw.choice(("stepped", "takeover"))),
             "deleveraging": flaky("ranked"),
             "insurance": flaky("pool"),
-            "order_checks": checks if draw.random() < 0.7 else [],
         },
         "limits": {
             "order_fills_max": draw.choice((2, 1_000)),
@@ -142,6 +152,8 @@ def _tables(draw: random.Random, coin_units: int) -> dict[str, Any]:
             "work_share_percent": draw.choice((10, 50, 100)),
             "client_order_ids_kept": draw.choice((4, 16, 64)),
             "price_faults_max": draw.choice((1, 10)),
+            "orders_per_second": draw.choice((0, 0, 1, 5)),
+            "orders_burst": draw.choice((1, 4)),
         },
         "assets": assets,
         "markets": {name: _market(draw, number, name) for number, name in enumerate(names, start=1)},
@@ -163,6 +175,9 @@ def _market(draw: random.Random, number: int, name: str) -> dict[str, Any]:
         "value_rounding": draw.choice(("fill", "unit")),
         "liquidation_fee": draw.choice(("0", "0.5%")),
         "mark_price": flaky(draw.choice(("index", "fair-basis"))),
+        "withdrawal_stress": draw.choice(("0", "1%", "20%")),
+        "trigger_band": draw.choice(("0.5%", "5%", "100%")),
+        "order_checks": _checks(draw, lot),
         "funding": _funding(draw),
         "brackets": [
             {"up_to": "30", "initial": "4%", "maintenance": "2%"},
@@ -171,6 +186,16 @@ def _market(draw: random.Random, number: int, name: str) -> dict[str, Any]:
         ],
         **contract,
     }
+
+
+def _checks(draw: random.Random, lot: Decimal) -> list[dict[str, Any]]:
+    checks: list[tuple[str, dict[str, Any]]] = [
+        ("price-band", {"band": draw.choice(("10%", "30%"))}),
+        ("position-limit", {"most": str(draw.choice((50, 1_000)) * lot)}),
+        ("open-interest-cap", {"most": str(draw.choice((200, 15_000)) * lot)}),
+        ("max-open-orders", {"most": draw.choice((2, 20))}),
+    ]
+    return [{"provider": flaky(name), "options": options} for name, options in checks if draw.random() < 0.4]
 
 
 def _funding(draw: random.Random) -> dict[str, Any]:

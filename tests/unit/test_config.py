@@ -128,6 +128,7 @@ def test_bounds_and_brackets_are_counted_in_the_units_of_the_market(config):
 def test_what_is_left_out_has_a_default(config):
     inverse, quanto, linear = (config.markets[market] for market in (7, 3, 4))
     assert (inverse.orders_max, quanto.orders_max) == (200, 100)
+    assert (inverse.withdrawal_stress_ppb, inverse.trigger_band_ppb) == (10_000_000, 50_000_000)
     assert (inverse.market_slippage_ppb, linear.market_slippage_ppb) == (50_000_000, 100_000_000)
     assert (inverse.liquidation_fee_ppb, linear.liquidation_fee_ppb) == (5_000_000, 0)
     assert config.limits == Limits()
@@ -257,6 +258,8 @@ def test_the_digest_is_that_of_sorted_json_without_blanks():
             'markets.XBTUSD.liquidation_fee: expected between "0%" and "100%", was',
         ),
         ('market_slippage = "10%"', 'market_slippage = "-1%"', "markets.BTCUSDT.market_slippage: expected between"),
+        ('market_slippage = "10%"', 'withdrawal_stress = "-1%"', "markets.BTCUSDT.withdrawal_stress: expected between"),
+        ('market_slippage = "10%"', 'trigger_band = "101%"', "markets.BTCUSDT.trigger_band: expected between"),
         ('up_to = "200"', 'up_to = "50"', "markets.XBTUSD: expected brackets of rising up_to"),
         ('up_to = "200", ', "", "markets.XBTUSD.brackets[1].up_to: expected a value, was missing"),
         ('"1.5%"', '"x"', "markets.XBTUSD.brackets[1].initial: expected a decimal number, was 'x'"),
@@ -299,6 +302,12 @@ def test_the_digest_is_that_of_sorted_json_without_blanks():
             "limits.work_share_percent: expected more than 0 ",
         ),
         ("[exchange]", "[limits]\nwork_max = 0\n[exchange]", "limits.work_max: expected more than 0, was 0"),
+        (
+            "[exchange]",
+            "[limits]\norders_per_second = -1\n[exchange]",
+            "limits.orders_per_second: expected 0 or more, was -1",
+        ),
+        ("[exchange]", "[limits]\norders_burst = 0\n[exchange]", "limits.orders_burst: expected more than 0, was 0"),
         ("[exchange]", '[limits]\nwork_max = "9"\n[exchange]', "limits.work_max: expected int, was str '9'"),
     ],
 )

@@ -8,8 +8,8 @@ import pytest
 
 from perpkit.engine import guard
 from perpkit.errors import PartFaultError
-from perpkit.model.cause import Cause
-from perpkit.model.order import Match, MatchPlan, Order, Side, TimeInForce
+from perpkit.model.cause import CancelReason, Cause
+from perpkit.model.order import Match, MatchPlan, Order, SelfTrade, Side, TimeInForce
 from perpkit.model.position import Breach, Exposure, Need, Pool, SlotNeed, Thresholds, Winner
 from perpkit.model.price import IndexPrice, LeftOut, Mark, PriceState, PricingInputs, SourceReading
 from perpkit.plugin import PORTS
@@ -18,7 +18,7 @@ from perpkit.ports.insurance import FundMove, Loss
 from perpkit.ports.liquidation import CancelOrders, Case, CloseOnBook, Settled, TakeOver
 from perpkit.units import SCALE
 
-GTC, IOC, FOK = TimeInForce
+GTC, IOC, FOK = TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK
 LOW, HIGH, NOW_NS = 1, 10_000, 50
 MARKETS = {
     number: SimpleNamespace(id=number, name=f"PERP-{number}", price_min_ticks=LOW, price_max_ticks=HIGH)
@@ -216,7 +216,7 @@ QUESTIONS = {
     "margin.initial_ppb": Question((1,), (0, SCALE), NO_RATE | {"negative": -1}),
     "fees.rate_ppb": Question((1, True), (-SCALE, 0, SCALE), NO_RATE),
     "order_checks.admits": Question(
-        (None, MARK, 99, None), (True, False), {"nothing": None, "a number": 1, "text": "no", "a list": []}
+        (None,), (True, False), {"nothing": None, "a number": 1, "text": "no", "a list": []}
     ),
     "liquidation.next_step": Question(
         (CASE,),
@@ -379,21 +379,20 @@ def order(number, side, size, price, lives=GTC):
     )  # fmt: skip
 
 
-def match(number, size, price, left):
-    return Match(
-        maker=number, maker_account=number, maker_position_id=0, price_ticks=price, size_lots=size,
-        maker_left_lots=left,
+def match(number, size, price):
+    return Match(maker=number, maker_account=number, maker_position_id=0, price_ticks=price, size_lots=size)
+
+
+def plan(*matches, size=8, price=102, lives=GTC, rest=0, cancel=0, why=CancelReason.IMMEDIATE):
+    taker = order(9, Side.BUY, size, price, lives)
+    return MatchPlan(
+        taker=taker, version=1, matches=matches, rest_lots=rest, cancel_lots=cancel, cancel_reason=why
     )  # fmt: skip
 
 
-def plan(*matches, size=8, price=102, lives=GTC, rest=0, cancel=0, limited=False):
-    taker = order(9, Side.BUY, size, price, lives)
-    return MatchPlan(taker=taker, version=1, matches=matches, rest_lots=rest, cancel_lots=cancel, work_limited=limited)
-
-
 OFFERS = [order(number, Side.SELL, 5, price) for number, price in ((1, 100), (2, 101), (3, 103))]
-FIRST, SECOND, THIRD = (match(offer.id, 5, offer.price_ticks, 0) for offer in OFFERS)
-THREE = match(2, 3, 101, 2)
+FIRST, SECOND, THIRD = (match(offer.id, 5, offer.price_ticks) for offer in OFFERS)
+THREE = match(2, 3, 101)
 SOUND = plan(FIRST, THREE)
 
 
@@ -405,7 +404,7 @@ def planned(answer, taker, resting=OFFERS):
     "answer",
     [
         SOUND,
-        plan(match(1, 3, 100, 2), size=3),
+        plan(match(1, 3, 100), size=3),
         plan(FIRST, SECOND, size=12, rest=2),
         plan(FIRST, SECOND, size=12, lives=IOC, cancel=2),
         plan(FIRST, THREE, lives=FOK),
@@ -423,7 +422,7 @@ def test_a_seller_is_bounded_from_below():
     sound = MatchPlan(taker=taker, version=1, matches=(FIRST,), rest_lots=1, cancel_lots=0)
     assert planned(sound, taker, bids) is sound
     with pytest.raises(PartFaultError):
-        planned(attrs.evolve(sound, matches=(FIRST, match(2, 1, 98, 4)), rest_lots=0), taker, bids)
+        planned(attrs.evolve(sound, matches=(FIRST, match(2, 1, 98)), rest_lots=0), taker, bids)
 
 
 @pytest.mark.parametrize(
@@ -445,24 +444,26 @@ def test_no_plan_for_the_order_is_refused_and_names_the_book(answer):
 
 LIES = {
     "skips the first maker": plan(THREE, rest=5),
-    "meets the makers in another order": plan(SECOND, match(1, 3, 100, 2)),
-    "meets one maker twice": plan(FIRST, match(1, 3, 100, 2)),
+    "meets the makers in another order": plan(SECOND, match(1, 3, 100)),
+    "meets one maker twice": plan(FIRST, match(1, 3, 100)),
     "at a better price than the maker's": plan(attrs.evolve(FIRST, price_ticks=99), THREE),
     "at a worse price than the maker's": plan(attrs.evolve(FIRST, price_ticks=102), THREE),
-    "worse than the limit": plan(FIRST, SECOND, match(3, 2, 103, 3), size=12),
-    "more than the maker has": plan(match(1, 6, 100, -1), match(2, 2, 101, 3)),
-    "nothing of a maker": plan(FIRST, match(2, 0, 101, 5), rest=3),
-    "less than nothing of a maker": plan(FIRST, match(2, -1, 101, 6), rest=4),
-    "a maker who keeps too much": plan(FIRST, match(2, 3, 101, 3)),
-    "a maker who is gone too early": plan(FIRST, match(2, 3, 101, 0)),
-    "the second maker before the first is gone": plan(match(1, 4, 100, 1), match(2, 4, 101, 1)),
+    "worse than the limit": plan(FIRST, SECOND, match(3, 2, 103), size=12),
+    "more than the maker has": plan(match(1, 6, 100), match(2, 2, 101)),
+    "nothing of a maker": plan(FIRST, match(2, 0, 101), rest=3),
+    "less than nothing of a maker": plan(FIRST, match(2, -1, 101), rest=4),
+    "a trade that it says was prevented": plan(FIRST, attrs.evolve(THREE, prevented=True)),
+    "a trade where prevented is a number": plan(FIRST, attrs.evolve(THREE, prevented=0)),
+    "lots prevented that were not": attrs.evolve(plan(FIRST, THREE), prevented_lots=1),
+    "another reason to cancel": plan(FIRST, SECOND, size=12, lives=IOC, cancel=2, why=CancelReason.SELF_TRADE),
+    "the second maker before the first is gone": plan(match(1, 4, 100), match(2, 4, 101)),
     "another account": plan(attrs.evolve(FIRST, maker_account=2), THREE),
     "another position": plan(attrs.evolve(FIRST, maker_position_id=1), THREE),
-    "an invented maker": plan(FIRST, match(4, 3, 101, 0)),
-    "an invented maker behind the last": plan(FIRST, SECOND, THIRD, match(4, 1, 103, 0), size=16, price=103),
+    "an invented maker": plan(FIRST, match(4, 3, 101)),
+    "an invented maker behind the last": plan(FIRST, SECOND, THIRD, match(4, 1, 103), size=16, price=103),
     "sizes that do not add up": plan(FIRST, THREE, rest=1),
     "a negative size that makes up for another": plan(FIRST, THREE, rest=1, cancel=-1),
-    "a rest that is a bool": plan(FIRST, match(2, 2, 101, 3), rest=True),
+    "a rest that is a bool": plan(FIRST, match(2, 2, 101), rest=True),
     "leaves a crossing order unfilled": plan(FIRST, rest=3),
     "leaves an immediate order unfilled": plan(FIRST, lives=IOC, cancel=3),
     "rests an immediate order": plan(FIRST, SECOND, size=12, lives=IOC, rest=2),
@@ -473,8 +474,8 @@ LIES = {
     "matches that can be read once": attrs.evolve(SOUND, matches=iter(SOUND.matches)),
     "a price that is a float": plan(attrs.evolve(FIRST, price_ticks=100.0), THREE),
     "an account that is a bool": plan(attrs.evolve(FIRST, maker_account=True), THREE),
-    "crosses the book to save work": plan(rest=8, limited=True),
-    "saves work before there was any": plan(cancel=8, limited=True),
+    "crosses the book to save work": plan(rest=8, why=CancelReason.WORK_LIMIT),
+    "saves work before there was any": plan(cancel=8, why=CancelReason.WORK_LIMIT),
     "cancels what would rest": plan(price=99, cancel=8),
     "kills what could be filled": plan(lives=FOK, cancel=8),
 }
@@ -485,3 +486,26 @@ def test_a_plan_that_breaks_a_rule_is_refused_and_names_the_book(answer):
     with pytest.raises(PartFaultError, match=r"^acme's part: expected ") as caught:
         planned(answer, answer.taker)
     assert caught.value.part == 7
+
+
+# Order 1 is the taker's own: the first 5 come off both without a trade.
+PREVENTS = attrs.evolve(SOUND.taker, account=1, self_trade=SelfTrade.DECREMENT)
+PREVENTED = attrs.evolve(plan(attrs.evolve(FIRST, prevented=True), THREE), taker=PREVENTS, prevented_lots=5)
+
+
+def test_a_plan_that_prevents_what_the_order_asks_to_prevent_passes_unchanged():
+    assert planned(PREVENTED, PREVENTS) is PREVENTED
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        attrs.evolve(PREVENTED, matches=(FIRST, THREE), prevented_lots=0),
+        attrs.evolve(PREVENTED, prevented_lots=0, rest_lots=5),
+        attrs.evolve(PREVENTED, matches=(THREE,)),
+    ],
+    ids=["trades with its own", "takes off the maker alone", "takes off the taker alone"],
+)
+def test_a_plan_that_prevents_less_is_refused(answer):
+    with pytest.raises(PartFaultError):
+        planned(answer, PREVENTS)

@@ -1,4 +1,4 @@
-"""The one market that is measured: linear, with brackets, fees and the parts a configuration picks by default."""
+"""What is measured: linear markets, with brackets, fees and the parts a configuration picks by default."""
 
 from perpkit.engine.config import ExchangeConfig
 
@@ -6,14 +6,14 @@ PRICE_TICKS = 10_000
 MARKET = ASSET = 1
 
 
-def bench_config() -> ExchangeConfig:
-    """Return the configuration of a plain exchange."""
+def bench_config(markets: int = 1) -> ExchangeConfig:
+    """Return the configuration of a plain exchange with so many markets alike."""
     return ExchangeConfig.from_dict(
         {
             "assets": {"USD": {"id": ASSET, "unit": "0.01", "deposits_max": "1000000000000"}},
             "markets": {
-                "PERP": {
-                    "id": MARKET,
+                f"PERP-{number}": {
+                    "id": number,
                     "kind": "linear",
                     "settlement": "USD",
                     "tick": "0.5",
@@ -27,6 +27,7 @@ def bench_config() -> ExchangeConfig:
                         {"up_to": "100000000", "initial": "5%", "maintenance": "2.5%"},
                     ],
                 }
+                for number in range(MARKET, MARKET + markets)
             },
         }
     )

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from typing import Any
 
 import attrs
 
@@ -24,7 +25,7 @@ from perpkit.units import Lots, Ticks, div_floor
 TIMES = 10
 MID_TICKS = 10_000
 MAKERS, HOLDERS, CLIENTS = range(1, 21), range(21, 41), range(101, 601)
-TABLES = {
+TABLES: dict[str, Any] = {
     "assets": {"USD": {"id": 1, "unit": "0.01", "deposits_max": "1000000000000"}},
     "markets": {
         "PERP": {

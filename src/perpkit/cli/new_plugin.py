@@ -7,22 +7,28 @@ from typing import Any
 from perpkit.errors import ConfigError
 from perpkit.plugin import PORTS
 from perpkit.plugin.provider import NAME
-from perpkit.testing.template import package
+from perpkit.testing.template import package, provider_of
 
 
 def add_parser(subparsers: Any) -> None:
     """Add `perpkit new-plugin`."""
     parser = subparsers.add_parser("new-plugin", help="make a package with a provider of your own")
-    parser.add_argument("name", help="of the package, its directory and the provider: lower-case-words")
+    parser.add_argument("name", help="of the package and its directory, and less perpkit- of the provider")
     parser.add_argument("--port", required=True, choices=[port.key for port in PORTS], help="what it replaces")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the package into a new directory and print what to do next."""
+    """Write the package into a new directory and print what to do next.
+
+    Raises:
+        ConfigError: the name is none for a package, or something of that name is there.
+    """
     name, directory = arguments.name, Path(arguments.name)
     if not NAME.fullmatch(name):
         raise ConfigError(f"new-plugin: expected lower-case words joined by hyphens, was {name!r}")
+    if name == "perpkit":
+        raise ConfigError("new-plugin: expected a name of its own, was 'perpkit', which would hide perpkit itself")
     if directory.exists():
         raise ConfigError(f"new-plugin: expected a new directory, was {directory}, which is there")
     port = next(port for port in PORTS if port.key == arguments.port)
@@ -33,5 +39,5 @@ def run(arguments: argparse.Namespace) -> int:
     print("python -m pip install -e '.[test]'")
     print("python -m pytest")
     print("python -m mypy")
-    print(f"perpkit conformance {port.key}={name}")
+    print(f"perpkit conformance {port.key}={provider_of(name)}")
     return 0

@@ -80,6 +80,8 @@ class _MarketTable:
     orders_max: int = 200
     market_slippage: Number = "5%"
     liquidation_fee: Number = "0"
+    withdrawal_stress: Number = "1%"
+    trigger_band: Number = "5%"
     brackets: tuple[_BracketTable, ...]
     book: Selection | None = None
     mark_price: Selection | None = None
@@ -289,6 +291,8 @@ def _market(name: str, table: _MarketTable, assets: Mapping[str, AssetSpec]) -> 
             orders_max=table.orders_max,
             market_slippage_ppb=_share(table.market_slippage, f"{at}.market_slippage"),
             liquidation_fee_ppb=_share(table.liquidation_fee, f"{at}.liquidation_fee"),
+            withdrawal_stress_ppb=_share(table.withdrawal_stress, f"{at}.withdrawal_stress"),
+            trigger_band_ppb=_share(table.trigger_band, f"{at}.trigger_band"),
         )
     except ConfigError as error:
         raise ConfigError(f"{at}: {str(error).removeprefix(f'market {name}: ')}") from error
@@ -323,9 +327,10 @@ def _share(value: Number, where: str) -> Ppb:
 
 def _checked_limits(limits: Limits) -> Limits:
     for name, value in attrs.asdict(limits).items():
-        if value < 1 or (name == "work_share_percent" and value > 100):
+        if value < (name != "orders_per_second") or (name == "work_share_percent" and value > 100):
             most = " and at most 100" if name == "work_share_percent" else ""
-            raise ConfigError(f"limits.{name}: expected more than 0{most}, was {value}")
+            least = "0 or more" if name == "orders_per_second" else "more than 0"
+            raise ConfigError(f"limits.{name}: expected {least}{most}, was {value}")
     return limits
 
 

@@ -5,15 +5,16 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from perpkit.engine.waiting import SEQUENCE_BITS, Desk
 from perpkit.model.cause import Cause
 from perpkit.model.event import Event, Filled, FundMoved, MarketStateChanged, OrderCancelled
-from perpkit.model.ids import AccountId, AssetId, MarketId
+from perpkit.model.ids import AccountId, AssetId, MarketId, OrderId, PositionId
 from perpkit.model.ledger import LedgerAccount, Posting, insurance
 from perpkit.model.market import MarketState
 from perpkit.model.position import Balances, PoolKey
 from perpkit.model.price import IndexPrice, PriceState
 from perpkit.ports.insurance import Loss
-from perpkit.units import Nanos, Units
+from perpkit.units import Lots, Nanos, Units
 
 if TYPE_CHECKING:
     from perpkit.engine.compose import Parts
@@ -54,7 +55,8 @@ class Core:
     `inventory_due`: the house holds inventory, or money that came with a liquidation and belongs to the fund.
     `evidence`: what whoever resumes after a breach must name; 0 while the books agree.
     `price_faults`: how many commands in a row were refused because of a part, of those with prices and those that met
-    waiting liquidations.
+    work that an earlier command left.
+    `watched` is how many of the running command's events the desk has seen.
     """
 
     parts: "Parts"
@@ -69,12 +71,24 @@ class Core:
     settled_withdrawals: set[int] = attrs.field(factory=set[int])
     deposit_ids: set[int] = attrs.field(factory=set[int])
     deposits_units: dict[AssetId, Units] = attrs.field(factory=dict[AssetId, Units])
+    next_turn_ns: dict[AccountId, Nanos] = attrs.field(factory=dict[AccountId, Nanos])
     windows: dict[AccountId, Window] = attrs.field(factory=dict[AccountId, Window])
     reserved_units: dict[MarketId, Units] = attrs.field(factory=dict[MarketId, Units])
     inventory_due: bool = False
     evidence: int = 0
     price_faults: int = 0
+    desk: Desk = attrs.field(factory=Desk)
     events: list[Event] = attrs.field(factory=list[Event])
+    watched: int = 0
+
+    @property
+    def behind(self) -> bool:
+        """Whether an earlier command left work: pools to liquidate, triggers or pegged orders to look at."""
+        return bool(self.queue) or self.desk.due
+
+    def order_id(self, nth: int = 0) -> OrderId:
+        """Return the id of the order that a command makes; commands that make several count them from 1."""
+        return self.sequence | nth << SEQUENCE_BITS
 
     def stopped(self) -> frozenset[MarketId]:
         """Return the markets where nothing may be liquidated: not running, or their mark is frozen."""
@@ -93,6 +107,11 @@ class Core:
     def locked(self, account: AccountId, asset: AssetId) -> bool:
         """Whether a pool of the account in this asset waits in the liquidation queue."""
         return any(each.pool[:2] == (account, asset) for each in self.queue)
+
+    def position_lots(self, account: AccountId, market: MarketId, position_id: PositionId) -> Lots:
+        """Return the size of a position, 0 where there is none."""
+        pool = self.parts.clearing.pool(account, self.config.markets[market].settlement)
+        return sum(e.size_lots for e in pool.exposures if (e.market, e.position_id) == (market, position_id))
 
     def fund_balances(self, asset: AssetId) -> Balances:
         """Return what each insurance sub-fund holds of an asset."""

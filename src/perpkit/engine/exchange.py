@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import attrs
 
-from perpkit.engine import intake, inventory, laws, pricing, waterfall
+from perpkit.engine import intake, inventory, laws, orders, pricing, triggers, waterfall
 from perpkit.engine.checkpoint import Checkpoint
 from perpkit.engine.compose import Manifest, Parts, compose
 from perpkit.engine.config import ExchangeConfig
@@ -15,12 +15,13 @@ from perpkit.engine.core import Core
 from perpkit.engine.edge import Edge
 from perpkit.engine.snapshot import restore, save
 from perpkit.engine.sweep import Finding, sweep
-from perpkit.errors import HaltedError, InvariantError, PartFaultError
-from perpkit.model.command import Command, IndexQuotes, NoteFault
+from perpkit.errors import HaltedError, InvariantError, PartFaultError, UnitsError
+from perpkit.model.command import Command, IndexQuotes, NoteFault, PlaceOrder
 from perpkit.model.event import AuditCompleted, Event, Filled, Rejected, WithdrawalReleased
 from perpkit.model.ids import AssetId, MarketId
 from perpkit.model.market import MarketState
 from perpkit.model.position import PoolKey
+from perpkit.model.preview import Preview
 from perpkit.model.reject import RejectReason
 from perpkit.plugin import Registry
 from perpkit.ports.clearing import Clearing
@@ -122,8 +123,9 @@ class Exchange(Edge):
 
     @property
     def due_ns(self) -> Nanos | None:
-        """The next stamp at which time alone does something: a funding stamp. None when there is none."""
-        return min((stamp for stamp in self._core.funding_next_ns.values() if stamp is not None), default=None)
+        """The next stamp at which time alone does something: funding, an order's end, a dead man's switch, or None."""
+        stamps = (*self._core.funding_next_ns.values(), self._core.desk.first_ns)
+        return min((stamp for stamp in stamps if stamp is not None), default=None)
 
     @property
     def halted(self) -> str:
@@ -151,9 +153,9 @@ class Exchange(Edge):
             Integers only: ticks, lots, accounting units, nanoseconds; `perpkit.engine.edge` reads text.
 
         Rejects:
-            As a `Rejected` event; the command itself changed nothing. Liquidations that an earlier command left
-            may go before it. See `RejectReason` for the order. A part that only answers and raises, or answers what
-            cannot be, refuses the command as `plugin-fault`, whatever it had already caused.
+            As a `Rejected` event; the command itself changed nothing. Orders whose end has come and work that an
+            earlier command left may go before it. See `RejectReason` for the order. A part that only answers and
+            raises, or answers what cannot be, refuses the command as `plugin-fault`, whatever it had already caused.
 
         Raises:
             UnitsError: a field is of the wrong type or out of range; nothing was changed.
@@ -178,6 +180,37 @@ class Exchange(Edge):
         if not fault:
             self._checkpoint.note(core, command, outcome.events)
         return outcome
+
+    def preview_order(self, command: PlaceOrder) -> Preview:
+        """Return what an order would do if it came in now; `preview` takes text. Nothing changes.
+
+        It speaks of the order alone: work that an earlier command left may go before it, and what its fills set off,
+        such as pegged orders that follow and triggers that fire, comes after. An order that waits for a trigger is
+        refused as it would be today, or else spoken of as if it fired now.
+
+        Raises:
+            UnitsError: a field is of the wrong type, or there is no such market or account.
+            PartFaultError: a part only answers, and its answer cannot be; placing would be refused as `plugin-fault`.
+
+        Example:
+            >>> from perpkit.model.order import Side
+            >>> from perpkit.testing import builders
+            >>> exchange = builders.exchange(deposits={1: "100", 2: "100000"})
+            >>> exchange.place(2, "PERP-1", Side.SELL, "3", "101").rejected
+            >>> preview = exchange.preview(1, "PERP-1", Side.BUY, "5", "101")
+            >>> preview.fills, preview.rest_lots, preview.after.thresholds.liquidation_ticks
+            (((101, 3),), 2, 70)
+            >>> exchange.preview(1, "PERP-1", Side.BUY, "50", "101").refused.text
+            'insufficient-margin'
+
+        Cost:
+            As placing it, and copies of the accounts that would trade.
+        """
+        intake.check_types(command)
+        refused = intake.refuse_unknown(self._core, command)
+        if refused and refused.reason is not RejectReason.EARLIER_STAMP:
+            raise UnitsError(f"preview: expected an order of a known account and market, was {refused.reason.text}")
+        return orders.preview(self._core, command, refused)
 
     def check_totals(self) -> None:
         """Check the running totals, as is done after every command.
@@ -211,16 +244,17 @@ class Exchange(Edge):
 
     def _attempt(self, core: Core, command: Command) -> str:
         """Run a command; when a part's fault stops it, take everything back and say whose fault it was."""
-        version, queued, faulted = core.parts.clearing.version, bool(core.queue), core.price_faults
+        version, behind, faulted = core.parts.clearing.version, core.behind, core.price_faults
+        waited = bool(core.desk)
         try:
             self._run(core, command)
         except PartFaultError as error:
             priced = isinstance(command, IndexQuotes)
-            faults = faulted + (priced or queued)
+            faults = faulted + (priced or behind)
             if faults > core.config.limits.price_faults_max:
                 raise
-            # Without prices, and with nothing left over from before, only clearing can have changed.
-            if priced or queued or core.parts.clearing.version != version:
+            # Without prices, orders that wait, and work from before, only clearing can have changed.
+            if priced or behind or waited or core.desk or core.parts.clearing.version != version:
                 self._undo(core)
             core.price_faults = faults
             core.events = [Rejected(reason=RejectReason.PLUGIN_FAULT, part=error.part)]
@@ -241,37 +275,49 @@ class Exchange(Edge):
     def _run(self, core: Core, command: Command) -> None:
         limits = core.config.limits
         handled: set[PoolKey] = {each.pool for each in core.queue}
+        core.watched = done = 0
         refused = intake.refuse_unknown(core, command)
-        done = 0
-        if core.queue and refused is None and not isinstance(command, NoteFault):
-            # What an earlier command left goes first, so that order flow cannot starve it.
-            core.clock_ns = command.time_ns
-            done = waterfall.liquidate(core, max(1, div_floor(limits.work_max * limits.work_share_percent, 100)))
+        works = refused is None and not isinstance(command, NoteFault)
+        if works:
+            triggers.end(core, command.time_ns)
+            if core.behind:
+                # What an earlier command left goes first, so that order flow cannot starve it.
+                core.clock_ns = command.time_ns
+                done = self._catch_up(core, max(1, div_floor(limits.work_max * limits.work_share_percent, 100)))
         answer = refused or intake.effect(core, command)
         if answer:
             core.events.append(answer)
         else:
             core.clock_ns = command.time_ns
-        due = done > 0
-        if isinstance(command, IndexQuotes) and not answer:
-            due = True
+        priced = isinstance(command, IndexQuotes) and not answer
+        if isinstance(command, IndexQuotes) and priced:
             core.price_faults = 0
             moved = pricing.reprice(core, command.quotes, command.time_ns)
             if moved:
                 waterfall.lock_breaches(core, moved, handled)
-        if due:
-            self._work(core, limits.work_max - done, handled)
+            triggers.prices_came(core)
+        triggers.watch(core)
+        if works and (done or priced or core.desk.due):
+            self._work(core, limits.work_max - done, handled, priced=priced)
         laws.check(core)
 
-    def _work(self, core: Core, budget: int, handled: set[PoolKey]) -> None:
-        """Liquidate and work inventory until neither causes anything more; a pool enters the queue once a command."""
+    def _catch_up(self, core: Core, budget: int) -> int:
+        """Spend a share of the work on what was left over; return how much."""
+        done = waterfall.liquidate(core, budget)
+        return done + triggers.work(core, budget - done)
+
+    def _work(self, core: Core, budget: int, handled: set[PoolKey], *, priced: bool) -> None:
+        """Fire, liquidate and work inventory until none causes anything more; a pool enters the queue once a command.
+
+        Fills of triggers put new pools into the queue only with new prices, as other trades do.
+        """
         while True:
-            spent = waterfall.liquidate(core, budget) if core.queue else 0
+            fired = triggers.work(core, budget)
+            spent = waterfall.liquidate(core, budget - fired)
             worked = inventory.work_inventory(core)
-            budget -= spent + worked
-            if not spent and not worked:
-                return
-            if budget > 0:
+            triggers.watch(core)
+            budget -= fired + spent + worked
+            if budget > 0 and (spent or worked or (fired and priced)):
                 waterfall.lock_breaches(core, (), handled)
-            if not core.queue or budget <= 0:
+            if budget <= 0 or not core.behind:
                 return

@@ -6,16 +6,21 @@ from typing import Any, get_args
 
 import attrs
 
-from perpkit.engine import breach, transfers
-from perpkit.engine.core import Core, Window
+from perpkit.engine import breach, orders, transfers, triggers
+from perpkit.engine.core import Core
 from perpkit.engine.guard.base import INTEGER_BOUND
 from perpkit.errors import UnitsError
-from perpkit.model.cause import CancelReason
 from perpkit.model.command import (
+    AdjustMargin,
+    AmendOrder,
     ApproveWithdrawal,
+    CancelAllAfter,
     CancelOrder,
+    CancelOrders,
     CancelWithdrawal,
     CapitalObserved,
+    ClosePosition,
+    ClosePositions,
     Command,
     DepositObserved,
     HoldingsReported,
@@ -24,28 +29,34 @@ from perpkit.model.command import (
     PlaceOrder,
     RequestWithdrawal,
     ResumeExchange,
+    ReversePosition,
     RunAudit,
     SetMarketState,
+    SetPositionMode,
     SetPositionTerms,
     WithdrawalSent,
 )
 from perpkit.model.event import Duplicate, Rejected
-from perpkit.model.market import MarketState
+from perpkit.model.market import FINAL_STATES
 from perpkit.model.price import Quote
-from perpkit.model.records import pack
+from perpkit.model.records import fields_reader
 from perpkit.model.reject import RejectReason
+from perpkit.model.trigger import Attached, Trigger
 
-FINAL_STATES = (MarketState.SETTLING, MarketState.SETTLED)
+# A deposit opens its account; every other command of an account needs one.
+_OF_AN_ACCOUNT = tuple(each for each in get_args(Command) if each is not DepositObserved and hasattr(each, "account"))
 
 _FIELDS: dict[type[Any], list[tuple[str, type[Any]]]] = {
     # What exact type each field must have; quotes are checked one by one.
     record: [
         (field.name, field.type if isinstance(field.type, type) and issubclass(field.type, bool | IntEnum) else int)
         for field in attrs.fields(record)
-        if field.name != "quotes"
+        if field.name not in ("quotes", "trigger", "attached")
     ]
-    for record in (*get_args(Command), Quote)
+    for record in (*get_args(Command), Quote, Trigger, Attached)
 }
+
+_VALUES = {record: fields_reader([name for name, _ in fields]) for record, fields in _FIELDS.items()}
 
 
 def check_types(command: Command) -> None:
@@ -64,19 +75,34 @@ def check_types(command: Command) -> None:
             if type(quote) is not Quote:
                 raise UnitsError(f"quotes: expected Quote, was {quote!r}")
             _check_fields(quote)
+    if isinstance(command, PlaceOrder):
+        _check_trigger(command.trigger)
+        if type(command.attached) is not tuple:
+            raise UnitsError(f"PlaceOrder.attached: expected a tuple, was {type(command.attached).__name__}")
+        for attached in command.attached:
+            if type(attached) is not Attached:
+                raise UnitsError(f"attached: expected Attached, was {attached!r}")
+            _check_fields(attached)
+            _check_trigger(attached.trigger)
+
+
+def _check_trigger(trigger: Trigger | None) -> None:
+    if trigger is None:
+        return
+    if type(trigger) is not Trigger:
+        raise UnitsError(f"trigger: expected Trigger, was {trigger!r}")
+    _check_fields(trigger)
 
 
 def _check_fields(value: Any) -> None:
-    for name, kind in _FIELDS[type(value)]:
-        found = getattr(value, name)
-        if kind is not int:
-            if type(found) is not kind:
-                raise UnitsError(f"{type(value).__name__}.{name}: expected {kind.__name__}, was {found!r}")
-        elif type(found) is not int:
-            raise UnitsError(f"{type(value).__name__}.{name}: expected an int, was {type(found).__name__} {found!r}")
-        elif not -INTEGER_BOUND < found < INTEGER_BOUND:
+    record = type(value)
+    for (name, kind), found in zip(_FIELDS[record], _VALUES[record](value), strict=True):
+        if type(found) is not kind:
+            expected = "an int" if kind is int else kind.__name__
+            raise UnitsError(f"{record.__name__}.{name}: expected {expected}, was {type(found).__name__} {found!r}")
+        if kind is int and not -INTEGER_BOUND < found < INTEGER_BOUND:
             raise UnitsError(
-                f"{type(value).__name__}.{name}: expected less than 2^62 in magnitude, was of {found.bit_length()} bits"
+                f"{record.__name__}.{name}: expected less than 2^62 in magnitude, was of {found.bit_length()} bits"
             )
 
 
@@ -91,13 +117,12 @@ def refuse_unknown(core: Core, command: Command) -> Rejected | None:
     if isinstance(command, IndexQuotes):
         return _refuse_quotes(core, command)
     market, asset = getattr(command, "market", None), getattr(command, "asset", None)
-    if market is not None and market not in core.config.markets:
+    every_market = market == 0 and isinstance(command, CancelOrders | ClosePositions)
+    if market is not None and market not in core.config.markets and not every_market:
         return Rejected(reason=RejectReason.UNKNOWN_MARKET)
     if asset is not None and asset not in core.config.assets:
         return Rejected(reason=RejectReason.UNKNOWN_ASSET)
-    if isinstance(command, PlaceOrder | CancelOrder | SetPositionTerms | RequestWithdrawal) and (
-        not core.parts.clearing.has_account(command.account)
-    ):
+    if isinstance(command, _OF_AN_ACCOUNT) and not core.parts.clearing.has_account(command.account):
         return Rejected(reason=RejectReason.UNKNOWN_ACCOUNT)
     return None
 
@@ -115,40 +140,6 @@ def effect(core: Core, command: Command) -> Rejected | Duplicate | None:
     return _EFFECTS[type(command)](core, command)
 
 
-def _place(core: Core, command: PlaceOrder) -> Rejected | Duplicate | None:
-    content = b""
-    if command.client_order_id:
-        content = pack(attrs.evolve(command, time_ns=0))
-        known = core.windows.get(command.account, Window()).seen.get(command.client_order_id)
-        if known and known[0] != content:
-            return Rejected(reason=RejectReason.CLIENT_ORDER_ID_REUSED)
-        if known:
-            return Duplicate(account=command.account, client_order_id=command.client_order_id, sequence=known[1])
-    asset = core.config.markets[command.market].settlement
-    state, locked = core.market_states[command.market], core.locked(command.account, asset)
-    refused = _take(core, core.parts.clearing.place(command, core.sequence, state, locked))
-    if refused is None and content:
-        _remember(core, command, content)
-    return refused
-
-
-def _remember(core: Core, command: PlaceOrder, content: bytes) -> None:
-    seen = core.windows.setdefault(command.account, Window()).seen
-    seen[command.client_order_id] = (content, core.sequence)
-    if len(seen) > core.config.limits.client_order_ids_kept:
-        del seen[next(iter(seen))]
-
-
-def _cancel(core: Core, command: CancelOrder) -> Rejected | None:
-    return _take(core, core.parts.clearing.cancel(command, CancelReason.REQUESTED))
-
-
-def _set_terms(core: Core, command: SetPositionTerms) -> Rejected | None:
-    if core.market_states[command.market] in FINAL_STATES:
-        return Rejected(reason=RejectReason.MARKET_STATE)
-    return _take(core, core.parts.clearing.set_position_terms(command))
-
-
 def _set_market_state(core: Core, command: SetMarketState) -> Rejected | None:
     """An operator may not undo a settlement, nor start one (that is the last resort's), nor pass over a breach."""
     if core.evidence:
@@ -159,20 +150,12 @@ def _set_market_state(core: Core, command: SetMarketState) -> Rejected | None:
     return None
 
 
-def _take(core: Core, events: Any) -> Rejected | None:
-    """Collect the events of a write, or return its refusal."""
-    if events and isinstance(events[0], Rejected):
-        return events[0]
-    core.events += events
-    return None
-
-
 def _run_audit(core: Core, _command: RunAudit) -> None:
     breach.audit(core)
 
 
 def _note_fault(core: Core, command: NoteFault) -> Rejected:
-    core.price_faults += command.priced or bool(core.queue)
+    core.price_faults += command.priced or core.behind
     return Rejected(reason=RejectReason.PLUGIN_FAULT, part=command.part)
 
 
@@ -181,9 +164,17 @@ def _let_time_pass(_core: Core, _command: IndexQuotes) -> None:
 
 
 _EFFECTS: dict[type[Any], Callable[[Core, Any], Rejected | Duplicate | None]] = {
-    PlaceOrder: _place,
-    CancelOrder: _cancel,
-    SetPositionTerms: _set_terms,
+    PlaceOrder: orders.place,
+    AmendOrder: orders.amend,
+    CancelOrder: orders.cancel,
+    CancelOrders: orders.cancel_many,
+    ClosePosition: orders.close,
+    ReversePosition: orders.reverse,
+    ClosePositions: orders.close_all,
+    CancelAllAfter: triggers.set_switch,
+    SetPositionTerms: orders.set_terms,
+    SetPositionMode: orders.set_mode,
+    AdjustMargin: orders.adjust_margin,
     DepositObserved: transfers.deposit,
     CapitalObserved: transfers.capital,
     RequestWithdrawal: transfers.request,

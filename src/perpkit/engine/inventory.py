@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from perpkit.engine import triggers
 from perpkit.engine.core import Core, work_in
 from perpkit.model.cause import CancelReason, Cause
 from perpkit.model.event import Deleveraged, DeleveragingDone, FundReserved, LossSocialized, PositionChanged
@@ -194,6 +195,7 @@ def settle(core: Core, market: MarketId) -> None:
     """The last resort: close every position of a market at the mark and share the loss that nobody can pay."""
     clearing = core.parts.clearing
     core.set_market_state(market, MarketState.SETTLING)
+    triggers.settle(core, market)
     core.events += clearing.cancel_all(market, None, CancelReason.SETTLEMENT)
     mark = clearing.marks()[market].price_ticks
     events = list(clearing.cross_off_book(market, mark, clearing.holders(market), Cause.SETTLEMENT))

@@ -6,11 +6,12 @@ from typing import Any
 
 import attrs
 
+from perpkit.engine import triggers
 from perpkit.engine.core import Core, Liquidation, Window, Withdrawal
 from perpkit.model.market import MarketState
 from perpkit.model.price import IndexPrice, LeftOut, PriceState, SourceReading
 
-STATE_LAYOUT = 2
+STATE_LAYOUT = 3
 """The arrangement of what `save` returns; one more whenever it changes, so that no older snapshot is misread."""
 
 _FOLDS = ("index_price", "mark_price", "funding")
@@ -38,6 +39,8 @@ def save(core: Core) -> dict[str, Any]:
         "settled_withdrawals": sorted(core.settled_withdrawals),
         "deposit_ids": sorted(core.deposit_ids),
         "deposits_units": sorted(core.deposits_units.items()),
+        "next_turn_ns": sorted(core.next_turn_ns.items()),
+        "triggers": triggers.save(core),
         "windows": [
             [account, [[each, content.hex(), sequence] for each, (content, sequence) in window.seen.items()]]
             for account, window in sorted(core.windows.items())
@@ -70,6 +73,8 @@ def restore(core: Core, saved: dict[str, Any]) -> None:
     core.settled_withdrawals = set(saved["settled_withdrawals"])
     core.deposit_ids = set(saved["deposit_ids"])
     core.deposits_units = dict(saved["deposits_units"])
+    core.next_turn_ns = dict(saved["next_turn_ns"])
+    triggers.restore(core, saved["triggers"])
     core.windows = {
         account: Window({each: (bytes.fromhex(content), sequence) for each, content, sequence in seen})
         for account, seen in saved["windows"]

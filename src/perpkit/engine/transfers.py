@@ -58,7 +58,8 @@ def request(core: Core, command: RequestWithdrawal) -> Rejected | None:
     """Hold money that the account does not need.
 
     Rejects:
-        breach-stands, id-reused, account-locked, amount-not-positive, insufficient-balance, insufficient-margin.
+        breach-stands, id-reused, account-locked, amount-not-positive, insufficient-balance, insufficient-margin,
+        margin-under-stress.
     """
     account, asset, amount = command.account, command.asset, command.amount_units
     if core.evidence:
@@ -74,6 +75,9 @@ def request(core: Core, command: RequestWithdrawal) -> Rejected | None:
         return Rejected(reason=RejectReason.INSUFFICIENT_BALANCE)
     if need.equity_units - amount < need.initial_units:
         return Rejected(reason=RejectReason.INSUFFICIENT_MARGIN)
+    stressed = core.parts.clearing.stressed_need(account, asset)
+    if stressed.equity_units - amount < stressed.maintenance_units:
+        return Rejected(reason=RejectReason.MARGIN_UNDER_STRESS)
     core.events += core.parts.clearing.settle_funding((account, asset, 0, 0))
     core.post(Posting(wallet(account, asset), withdrawal(command.withdrawal_id, asset), amount))
     core.withdrawals[command.withdrawal_id] = Withdrawal(account, asset, amount, command.destination)

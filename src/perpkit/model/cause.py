@@ -36,3 +36,11 @@ class CancelReason(IntEnum):
     LIQUIDATION = 6
     SETTLEMENT = 7
     INSOLVENT = 8
+    EXPIRED = 9
+    SELF_TRADE = 10
+    COST_CAP = 11
+    MADE_WAY = 12
+    LINKED = 13
+    SWITCH = 14
+    NO_POSITION = 15
+    UNAFFORDABLE = 16

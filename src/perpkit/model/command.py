@@ -6,18 +6,29 @@ import attrs
 
 from perpkit.model.ids import AccountId, AssetId, FundId, MarketId, OrderId, PositionId
 from perpkit.model.market import MarketState
-from perpkit.model.order import Side, TimeInForce
+from perpkit.model.order import SelfTrade, Side, TimeInForce
+from perpkit.model.position import PositionMode
 from perpkit.model.price import Quote
+from perpkit.model.trigger import Attached, Trigger
 from perpkit.units import Lots, Nanos, Ticks, Units
 
 
 @attrs.frozen(kw_only=True)
 class PlaceOrder:
-    """Ask to trade.
+    """Ask to trade. `docs/reference/orders.md` has every kind of order, with an example of each.
+
+    `slide`: a post-only order that would take is put one tick behind the best price instead of refused.
+    `market_to_limit`: the limit is the best opposite price of the moment. `pegged`: the limit follows the best shown
+    price of its own side, `peg_offset_ticks` behind it, never beyond `price_ticks`. `close`: a reduce-only order to
+    which the account's other orders of that side on the position give way. `trigger`: it waits until a price is
+    reached, and reserves nothing before. `attached` orders come with this one.
 
     Units:
         Size in lots, price in ticks. A market order is immediate-or-cancel at `price_ticks`, or, where that is 0,
-        at the market's own bound. `client_order_id` 0 means none; any other is idempotent.
+        at the market's own bound. With `close` and a trigger a size of 0 is the whole position, whatever it has
+        become. `display_lots` of an iceberg are shown at a time. `value_limit_units` is the most that an
+        immediate buy may cost, the least that a fill-or-kill sell must bring, in |value|. `expires_ns` goes with
+        good-till-date. `client_order_id` 0 means none; any other is idempotent.
     """
 
     account: AccountId
@@ -31,12 +42,45 @@ class PlaceOrder:
     reduce_only: bool = False
     position_id: PositionId = 0
     client_order_id: int = 0
+    slide: bool = False
+    market_to_limit: bool = False
+    hidden: bool = False
+    pegged: bool = False
+    close: bool = False
+    self_trade: SelfTrade = SelfTrade.OFF
+    self_trade_by_owner: bool = False
+    display_lots: Lots = 0
+    expires_ns: Nanos = 0
+    value_limit_units: Units = 0
+    peg_offset_ticks: Ticks = 0
+    trigger: Trigger | None = None
+    attached: tuple[Attached, ...] = ()
+    time_ns: Nanos = 0
+
+
+@attrs.frozen(kw_only=True)
+class AmendOrder:
+    """Change an order in place; 0 leaves a field as it is.
+
+    A smaller size at the same price keeps its place in the queue; a new price or a larger size is a new arrival.
+
+    Units:
+        `size_lots` is the whole size, what has filled included. `trigger_ticks` is for an order that still waits.
+    """
+
+    account: AccountId
+    market: MarketId
+    order_id: OrderId = 0
+    client_order_id: int = 0
+    size_lots: Lots = 0
+    price_ticks: Ticks = 0
+    trigger_ticks: Ticks = 0
     time_ns: Nanos = 0
 
 
 @attrs.frozen(kw_only=True)
 class CancelOrder:
-    """Take an order out of the book, by the exchange's id or, where that is 0, by the client's."""
+    """Take an order out, in the book or still waiting, by the exchange's id or, where that is 0, by the client's."""
 
     account: AccountId
     market: MarketId
@@ -46,8 +90,91 @@ class CancelOrder:
 
 
 @attrs.frozen(kw_only=True)
+class CancelOrders:
+    """Take out all orders of an account, in the book or still waiting: of one market or (0) all, of the chosen sides.
+
+    `by_position`: only those of `position_id`.
+    """
+
+    account: AccountId
+    market: MarketId = 0
+    buys: bool = True
+    sells: bool = True
+    by_position: bool = False
+    position_id: PositionId = 0
+    time_ns: Nanos = 0
+
+
+@attrs.frozen(kw_only=True)
+class ClosePosition:
+    """One click: close a position, all (0) or a part of it, at the market (0) or at a limit. Other closes give way."""
+
+    account: AccountId
+    market: MarketId
+    position_id: PositionId = 0
+    size_lots: Lots = 0
+    price_ticks: Ticks = 0
+    client_order_id: int = 0
+    time_ns: Nanos = 0
+
+
+@attrs.frozen(kw_only=True)
+class ReversePosition:
+    """One click: one immediate order of twice the size. What fills of it is what the position becomes."""
+
+    account: AccountId
+    market: MarketId
+    position_id: PositionId = 0
+    price_ticks: Ticks = 0
+    client_order_id: int = 0
+    time_ns: Nanos = 0
+
+
+@attrs.frozen(kw_only=True)
+class ClosePositions:
+    """One click: close every position of an account at the market, in one market or (0) in all."""
+
+    account: AccountId
+    market: MarketId = 0
+    time_ns: Nanos = 0
+
+
+@attrs.frozen(kw_only=True)
+class AdjustMargin:
+    """Move margin from the wallet to an isolated position, or (negative) back."""
+
+    account: AccountId
+    market: MarketId
+    position_id: PositionId = 0
+    amount_units: Units
+    time_ns: Nanos = 0
+
+
+@attrs.frozen(kw_only=True)
+class SetPositionMode:
+    """Choose how an account's positions in a market are told apart; it must have none there, and no orders."""
+
+    account: AccountId
+    market: MarketId
+    mode: PositionMode
+    time_ns: Nanos = 0
+
+
+@attrs.frozen(kw_only=True)
+class CancelAllAfter:
+    """The dead man's switch: cancel all orders of an account unless it is renewed in time; 0 disarms it."""
+
+    account: AccountId
+    after_ns: Nanos
+    time_ns: Nanos = 0
+
+
+@attrs.frozen(kw_only=True)
 class SetPositionTerms:
-    """Choose cross or isolated margin and the leverage of a position that is flat and has no orders."""
+    """Choose cross or isolated margin and the leverage of a position.
+
+    The margin mode changes while it is flat and has no orders; the leverage also later, where the margin suffices.
+    """
 
     account: AccountId
     market: MarketId
@@ -176,8 +303,16 @@ class NoteFault:
 
 Command: TypeAlias = (
     PlaceOrder
+    | AmendOrder
     | CancelOrder
+    | CancelOrders
+    | ClosePosition
+    | ReversePosition
+    | ClosePositions
+    | CancelAllAfter
     | SetPositionTerms
+    | SetPositionMode
+    | AdjustMargin
     | DepositObserved
     | CapitalObserved
     | RequestWithdrawal

@@ -1,6 +1,5 @@
 """One perpetual contract and its rules, and the one signed formula that values every kind of it."""
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 
@@ -43,12 +42,20 @@ class MarketState(IntEnum):
     @property
     def accepts_orders(self) -> bool:
         """Whether any new order may come in."""
-        return self in (MarketState.OPEN, MarketState.POST_ONLY)
+        return self in _ACCEPTING
 
     @property
     def runs(self) -> bool:
         """Whether funding is sampled and paid, and positions may be liquidated."""
-        return self in (MarketState.OPEN, MarketState.POST_ONLY, MarketState.CANCEL_ONLY)
+        return self in _RUNNING
+
+
+FINAL_STATES = (MarketState.SETTLING, MarketState.SETTLED)
+
+# Looking a member up on its class costs ten times as much in Python 3.11, and every order asks.
+_ACCEPTING = (MarketState.OPEN, MarketState.POST_ONLY)
+_RUNNING = (*_ACCEPTING, MarketState.CANCEL_ONLY)
+_INVERSE, _BY_UNIT = ContractKind.INVERSE, ValueRounding.UNIT
 
 
 @attrs.frozen(kw_only=True)
@@ -90,6 +97,8 @@ class MarketSpec:
     orders_max: int
     market_slippage_ppb: Ppb
     liquidation_fee_ppb: Ppb
+    withdrawal_stress_ppb: Ppb = 0
+    trigger_band_ppb: Ppb = SCALE
 
     def __attrs_post_init__(self) -> None:
         highest = max(abs(self.value(1, p)) + 1 for p in (self.price_min_ticks, self.price_max_ticks))
@@ -113,7 +122,7 @@ class MarketSpec:
 
     def ratio(self, price_ticks: Ticks) -> tuple[int, int]:
         """Return the exact signed value of one long lot as (numerator, positive denominator)."""
-        if self.kind is ContractKind.INVERSE:
+        if self.kind is _INVERSE:
             return -self.numerator, self.denominator * price_ticks
         return self.numerator * price_ticks, self.denominator
 
@@ -133,7 +142,7 @@ class MarketSpec:
         if size_lots == 0:
             return 0
         numerator, denominator = self.ratio(price_ticks)
-        if self.value_rounding is ValueRounding.UNIT:
+        if self.value_rounding is _BY_UNIT:
             return size_lots * div_half_even(numerator, denominator)
         return div_half_even(size_lots * numerator, denominator)
 
@@ -144,7 +153,7 @@ class MarketSpec:
             Up, so that the parts of a split position never count for less than the whole.
         """
         numerator, denominator = self.ratio(price_ticks)
-        if self.value_rounding is ValueRounding.UNIT:
+        if self.value_rounding is _BY_UNIT:
             return abs(size_lots * div_half_even(numerator, denominator))
         return div_ceil(abs(size_lots * numerator), denominator)
 
@@ -154,8 +163,8 @@ class MarketSpec:
         Cost:
             O(log of the open interest limit).
         """
-        sizes = range(self.open_interest_max_lots + 1)
-        return bisect_right(sizes, limit_units, key=lambda lots: abs(self.value(lots, price_ticks))) - 1
+        most = self.open_interest_max_lots
+        return _first(0, most, lambda lots: abs(self.value(lots, price_ticks)) > limit_units) - 1
 
     def last_price(self, size_lots: Lots, holds: Callable[[Ticks], bool]) -> Ticks | None:
         """Return the last listed price, going toward loss, at which `holds` is still true.
@@ -169,10 +178,10 @@ class MarketSpec:
         """
         low, high = self.price_min_ticks, self.price_max_ticks
         if size_lots > 0:
-            first = bisect_left(range(low, high + 1), True, key=holds)
-            return None if first == 0 else min(low + first, high)
-        first = bisect_left(range(low, high + 1), True, key=lambda price: not holds(price))
-        return None if first > high - low else max(low + first - 1, low)
+            first = _first(low, high, holds)
+            return None if first == low else min(first, high)
+        first = _first(low, high, lambda price: not holds(price))
+        return None if first > high else max(first - 1, low)
 
     def within(self, price_ticks: Ticks) -> Ticks:
         """Return the listed price nearest to `price_ticks`."""
@@ -187,6 +196,21 @@ class MarketSpec:
         if side is Side.BUY:
             return self.within(div_floor(from_ticks * (SCALE + self.market_slippage_ppb), SCALE))
         return self.within(div_ceil(from_ticks * (SCALE - self.market_slippage_ppb), SCALE))
+
+
+def _first(low: int, high: int, holds: Callable[[int], bool]) -> int:
+    """Return the least number up to `high` at which `holds`, one more where it never does; it turns true once.
+
+    `bisect` over a range cannot: where pointers have 32 bits no range may be longer than they count.
+    """
+    end = high + 1
+    while low < end:
+        middle = div_floor(low + end, 2)
+        if holds(middle):
+            end = middle
+        else:
+            low = middle + 1
+    return low
 
 
 def bracket_index(brackets: Sequence[Bracket], value_units: Units) -> int:

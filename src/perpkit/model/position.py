@@ -1,6 +1,7 @@
 """Positions and margin pools as values: what a margin model or a liquidation policy is shown."""
 
 from collections.abc import Mapping
+from enum import IntEnum
 from typing import TypeAlias
 
 import attrs
@@ -8,6 +9,28 @@ import attrs
 from perpkit.model.ids import AccountId, AssetId, MarketId, PositionId
 from perpkit.model.market import MarketSpec
 from perpkit.units import Lots, Ticks, Units
+
+
+class PositionMode(IntEnum):
+    """How an account's positions in a market are told apart.
+
+    `MULTI`: by any position id, each on the side it was opened on. `ONE_WAY`: there is only id 0. `HEDGE`: id 1 is
+    long, id 2 short, and an order of the other side on them only closes.
+    """
+
+    MULTI = 1
+    ONE_WAY = 2
+    HEDGE = 3
+
+    def has(self, position_id: PositionId) -> bool:
+        """Whether there can be a position of this id."""
+        if self is PositionMode.MULTI:
+            return True
+        return position_id in ((0,) if self is PositionMode.ONE_WAY else (HEDGE_LONG, HEDGE_SHORT))
+
+
+HEDGE_LONG: PositionId = 1
+HEDGE_SHORT: PositionId = 2
 
 
 @attrs.frozen(kw_only=True)

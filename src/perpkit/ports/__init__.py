@@ -13,7 +13,7 @@ from perpkit.ports.journal import Journal, JournalContext
 from perpkit.ports.liquidation import LiquidationPolicy
 from perpkit.ports.margin import MarginModel
 from perpkit.ports.prices import FundingModel, IndexPriceSource, MarkPrice
-from perpkit.ports.trading import FeeSchedule, OrderCheck
+from perpkit.ports.trading import FeeSchedule, OrderCase, OrderCheck
 
 __all__ = [
     "AssetSpec",
@@ -34,5 +34,6 @@ __all__ = [
     "MarkPrice",
     "MarketContext",
     "OrderBook",
+    "OrderCase",
     "OrderCheck",
 ]

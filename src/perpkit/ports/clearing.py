@@ -7,13 +7,21 @@ from typing import Protocol
 import attrs
 
 from perpkit.model.cause import CancelReason, Cause
-from perpkit.model.command import CancelOrder, PlaceOrder, SetPositionTerms
+from perpkit.model.command import (
+    AdjustMargin,
+    AmendOrder,
+    CancelOrder,
+    PlaceOrder,
+    SetPositionMode,
+    SetPositionTerms,
+)
 from perpkit.model.event import Event
 from perpkit.model.ids import AccountId, AssetId, MarketId, OrderId, PositionId
 from perpkit.model.ledger import LedgerAccount, Posting
 from perpkit.model.market import MarketState
 from perpkit.model.order import Level, Order, Side
-from perpkit.model.position import Breach, Closing, Need, Pool, PoolKey, Thresholds, Winner
+from perpkit.model.position import Breach, Closing, Need, Pool, PoolKey, PositionMode, Thresholds, Winner
+from perpkit.model.preview import Preview
 from perpkit.model.price import Mark
 from perpkit.ports.book import OrderBook
 from perpkit.ports.context import ExchangeContext
@@ -54,6 +62,11 @@ class Clearing(Protocol):
     """Reads that return values, and a closed set of writes; `Exchange` is its only caller. Provisional.
 
     Each write is atomic, and zero-sum by construction. An error inside a write leaves the exchange unusable.
+
+    Raises:
+        InvariantError: a write was asked for what no client can ask for, and would break a law: a posting that is not
+            positive, mixes assets, overdraws an account or pays off more than is owed; changes off the book that do
+            not sum to zero; a close of more than there is. What a client may get wrong is refused by a `Rejected`.
     """
 
     # Reads.
@@ -79,8 +92,23 @@ class Clearing(Protocol):
         ...
 
     @abstractmethod
+    def stressed_need(self, account: AccountId, asset: AssetId, /) -> Need:
+        """Return what the margin model says of that pool where each market moved against it by its stress."""
+        ...
+
+    @abstractmethod
     def thresholds(self, account: AccountId, market: MarketId, position_id: PositionId, /) -> Thresholds:
         """Return the liquidation and bankruptcy price of a position at the marks that stand."""
+        ...
+
+    @abstractmethod
+    def position_mode(self, account: AccountId, market: MarketId, /) -> PositionMode:
+        """Return how an account's positions in a market are told apart."""
+        ...
+
+    @abstractmethod
+    def preview(self, command: PlaceOrder, order_id: OrderId, state: MarketState, locked: bool, /) -> Preview:
+        """Return what `place` would do, in the same numbers."""
         ...
 
     @abstractmethod
@@ -159,13 +187,29 @@ class Clearing(Protocol):
         ...
 
     @abstractmethod
+    def amend(self, command: AmendOrder, state: MarketState, locked: bool, /) -> Sequence[Event]:
+        """Change a resting order in place; or return one `Rejected`, and the order keeps its place.
+
+        A smaller size at the same price keeps its place; any other change is a new arrival under the same id.
+        """
+        ...
+
+    @abstractmethod
     def cancel(self, command: CancelOrder, reason: CancelReason, /) -> Sequence[Event]:
         """Take an order out and free what it reserved."""
         ...
 
     @abstractmethod
-    def cancel_all(self, market: MarketId, account: AccountId | None, reason: CancelReason, /) -> Sequence[Event]:
-        """Take out all orders of an account in a market, or of everybody."""
+    def cancel_all(
+        self,
+        market: MarketId,
+        account: AccountId | None,
+        reason: CancelReason,
+        side: Side | None = None,
+        position_id: PositionId | None = None,
+        /,
+    ) -> Sequence[Event]:
+        """Take out all orders of an account in a market, or of everybody; or those of one side, of one position."""
         ...
 
     @abstractmethod
@@ -218,7 +262,17 @@ class Clearing(Protocol):
 
     @abstractmethod
     def set_position_terms(self, command: SetPositionTerms, /) -> Sequence[Event]:
-        """Choose margin mode and leverage of a flat position; or return one `Rejected`."""
+        """Choose margin mode and leverage of a position; or return one `Rejected`."""
+        ...
+
+    @abstractmethod
+    def set_position_mode(self, command: SetPositionMode, /) -> Sequence[Event]:
+        """Choose how an account's positions in a market are told apart; or return one `Rejected`."""
+        ...
+
+    @abstractmethod
+    def adjust_margin(self, command: AdjustMargin, /) -> Sequence[Event]:
+        """Move margin between the wallet and an isolated position; or return one `Rejected`."""
         ...
 
     @abstractmethod

@@ -31,6 +31,9 @@ class Limits:
 
     `price_faults_max`: so many commands with prices, or that met waiting liquidations, a part may fail in a row; the
     next one halts the exchange, since it no longer knows what anything is worth, or cannot liquidate.
+
+    `orders_per_second`: how many orders and amendments an account may send in the time of the log, 0 for any number;
+    `orders_burst` of them may come at once. Cancels are always taken.
     """
 
     order_fills_max: int = 1_000
@@ -38,6 +41,8 @@ class Limits:
     work_share_percent: int = 50
     client_order_ids_kept: int = 1_024
     price_faults_max: int = 10
+    orders_per_second: int = 0
+    orders_burst: int = 10
 
 
 def _build_nothing(port: str, name: str, _options: Mapping[str, object]) -> Any:

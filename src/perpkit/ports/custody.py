@@ -22,11 +22,15 @@ class Custody(Protocol):
     def observe(self, after: int, /) -> tuple[Sequence[Command], int]:
         """Return what happened outside since a cursor, as commands, and the next cursor.
 
-        At least once: the same observation may come again, with the same id.
+        At least once: the same observation may come again, with the same id. When nothing happened since the cursor,
+        nothing is told. From 0, everything is told again.
+
+        Units:
+            `after` is 0, or a cursor that this returned. It grows with what is told, and outlives a restart.
         """
         ...
 
     @abstractmethod
     def holdings(self, asset: AssetId, /) -> Units:
-        """Return what custody holds of an asset now."""
+        """Return what custody holds of an asset now: what it saw come in, less what it saw leave."""
         ...

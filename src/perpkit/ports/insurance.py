@@ -41,7 +41,11 @@ class InsuranceFund(Protocol):
 
     @abstractmethod
     def payable(self, loss: Loss, balances: Balances, /) -> Units:
-        """Return how much of a loss the funds may still pay. Asked before any money moves; changes nothing."""
+        """Return how much of a loss the funds may still pay. Asked before any money moves; changes nothing.
+
+        It is what `draw` would then pay in all: at most the loss, and at most what the funds hold. Of a larger loss no
+        less is payable, all else the same.
+        """
         ...
 
     @abstractmethod

@@ -139,7 +139,12 @@ class Journal(Protocol):
 
     @abstractmethod
     def put_snapshot(self, seq: int, state: bytes, /) -> None:
-        """Keep a state as of a durable command, atomically; the two newest are kept."""
+        """Keep a state as of a durable command, atomically; the two newest are kept.
+
+        Raises:
+            JournalError: the command is not durable yet; the journal was halted or closed, or is only read; or the
+                state could not be written.
+        """
         ...
 
     @abstractmethod

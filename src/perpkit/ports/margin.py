@@ -20,7 +20,8 @@ class MarginModel(Protocol):
         Called at admission, withdrawal and breach detection. Must not depend on anything but its arguments.
 
         Rounds:
-            Requirements up, once for each (account, market); allotted to position ids by size, up.
+            Requirements up, once for each (account, market). Then allotted to its position ids by size, up, so that
+            the parts cover the whole, and splitting a position never lowers what it needs.
         """
         ...
 

@@ -42,7 +42,16 @@ from perpkit.reference.liquidation_stepped import SteppedLiquidation
 from perpkit.reference.liquidation_takeover import TakeOverLiquidation
 from perpkit.reference.margin_tiered import TieredMargin, TieredOptions
 from perpkit.reference.marks import FairBasisMark, IndexMark
-from perpkit.reference.order_checks import PriceBandCheck, PriceBandOptions
+from perpkit.reference.order_checks import (
+    MaxOpenOrdersCheck,
+    MaxOpenOrdersOptions,
+    OpenInterestCapCheck,
+    OpenInterestCapOptions,
+    PositionLimitCheck,
+    PositionLimitOptions,
+    PriceBandCheck,
+    PriceBandOptions,
+)
 
 
 @hookimpl
@@ -124,6 +133,24 @@ def perpkit_order_checks() -> Iterable[Provider[OrderCheck]]:
     return [
         ORDER_CHECKS.provider(
             name="price-band", build=PriceBandCheck, options=PriceBandOptions, summary="no order far through the mark"
+        ),
+        ORDER_CHECKS.provider(
+            name="position-limit",
+            build=PositionLimitCheck,
+            options=PositionLimitOptions,
+            summary="no order for too large a position",
+        ),
+        ORDER_CHECKS.provider(
+            name="open-interest-cap",
+            build=OpenInterestCapCheck,
+            options=OpenInterestCapOptions,
+            summary="no order for too large a market",
+        ),
+        ORDER_CHECKS.provider(
+            name="max-open-orders",
+            build=MaxOpenOrdersCheck,
+            options=MaxOpenOrdersOptions,
+            summary="no more than so many resting orders of an account",
         ),
     ]
 

@@ -1,25 +1,21 @@
 """Price-time priority on sorted price levels, written to be read."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TypeAlias
 
 import attrs
 from sortedcontainers import SortedDict
 
 from perpkit.errors import PluginError
 from perpkit.model.ids import OrderId
-from perpkit.model.matching import match
-from perpkit.model.order import Level, MatchPlan, Order, Side
+from perpkit.model.matching import hidden_of, match
+from perpkit.model.order import Level, Match, MatchPlan, Order, Side
 from perpkit.plugin import NoOptions
 from perpkit.ports.context import MarketContext
 from perpkit.units import Lots, Ticks
 
-
-@attrs.define(eq=False)
-class _Resting:
-    """An order in the book and what is left of it."""
-
-    order: Order
-    left_lots: Lots
+Levels: TypeAlias = "SortedDict[int, dict[OrderId, Order]]"
 
 
 class PriceTimeBook:
@@ -27,83 +23,114 @@ class PriceTimeBook:
 
     A level is a dict from order id to order: insertion order is time priority, and a cancel costs one deletion.
     Levels are keyed by price on the sell side and by minus the price on the buy side, so that on both sides the
-    first key is the best price.
+    first key is the best price. An order that shrinks is replaced by a smaller one in its place.
     """
 
     def __init__(self, context: MarketContext, _options: NoOptions) -> None:
         self._fills_max = context.limits.order_fills_max
-        self._levels: dict[Side, SortedDict[int, dict[OrderId, _Resting]]] = {
-            Side.BUY: SortedDict(),
-            Side.SELL: SortedDict(),
-        }
-        self._orders: dict[OrderId, _Resting] = {}
+        self._bids: Levels = SortedDict()
+        self._asks: Levels = SortedDict()
+        self._orders: dict[OrderId, Order] = {}
         self._version = 0
 
     def plan(self, taker: Order, /) -> MatchPlan:
         """Walk the other side without touching it."""
-        return match(taker, self.orders(taker.side.opposite), self._fills_max, self._version)
+        levels = self._asks if taker.side > 0 else self._bids
+        meets = levels and levels.peekitem(0)[0] <= taker.side * taker.price_ticks
+        return match(taker, _orders(levels) if meets else (), self._fills_max, self._version)
 
     def commit(self, plan: MatchPlan, /) -> None:
         """Apply a plan made at the book's present version."""
         if plan.version != self._version:
             raise PluginError(f"book: expected a plan of version {self._version}, was {plan.version}; plan again")
         self._version += 1
-        for met in plan.matches:
-            self._shrink(self._orders[met.maker], met.size_lots)
+        if plan.matches:
+            self._trade(plan.matches)
         if plan.rest_lots:
-            self._rest(plan.taker, plan.rest_lots)
+            self._rest(_now(plan.taker, plan.rest_lots, hidden_of(plan.taker, plan.rest_lots)))
 
     def reduce(self, order_id: OrderId, by_lots: Lots, /) -> Lots:
-        """Take lots off a resting order."""
-        resting = self._orders[order_id]
+        """Take lots off a resting order, what it hides first."""
+        order = self._orders[order_id]
         self._version += 1
-        self._shrink(resting, by_lots)
-        return resting.left_lots
+        left = order.size_lots - by_lots
+        self._shrink(order, left, max(0, order.hidden_lots - by_lots))
+        return left
 
     def best(self, side: Side, /) -> Ticks | None:
         """Return the best price of a side."""
-        levels = self._levels[side]
+        levels = self._of(side)
         return -side * levels.peekitem(0)[0] if levels else None
 
     def levels(self, side: Side, count: int, /) -> Sequence[Level]:
         """Return the aggregated levels of a side, best first."""
-        return tuple(
-            Level(
-                price_ticks=-side * key,
-                size_lots=sum(resting.left_lots for resting in level.values()),
-                orders=len(level),
-            )
-            for key, level in self._levels[side].items()[:count]
-        )
+        return tuple(islice(self._shown_levels(side), count))
 
     def orders(self, side: Side, /) -> Iterator[Order]:
         """Yield a side's orders in priority order."""
-        for level in self._levels[side].values():
-            for resting in level.values():
-                yield attrs.evolve(resting.order, size_lots=resting.left_lots)
+        return _orders(self._of(side))
 
     def load(self, orders: Iterable[Order], /) -> None:
         """Start again with these orders."""
         self._version += 1
-        self._orders.clear()
-        for levels in self._levels.values():
-            levels.clear()
+        for content in (self._orders, self._bids, self._asks):
+            content.clear()
         for order in orders:
-            self._rest(order, order.size_lots)
+            self._rest(order)
 
-    def _rest(self, order: Order, left_lots: Lots) -> None:
-        resting = _Resting(order, left_lots)
-        self._orders[order.id] = resting
-        self._levels[order.side].setdefault(-order.side * order.price_ticks, {})[order.id] = resting
+    def _of(self, side: Side) -> Levels:
+        return self._bids if side > 0 else self._asks
 
-    def _shrink(self, resting: _Resting, by_lots: Lots) -> None:
-        resting.left_lots -= by_lots
-        if resting.left_lots:
+    def _shown_levels(self, side: Side) -> Iterator[Level]:
+        for key, level in self._of(side).items():
+            shown = [lots for order in level.values() if (lots := order.size_lots - order.hidden_lots)]
+            if shown:
+                yield Level(price_ticks=-side * key, size_lots=sum(shown), orders=len(shown))
+
+    def _trade(self, matches: Iterable[Match]) -> None:
+        used_up: dict[OrderId, None] = {}
+        for met in matches:
+            order = self._orders[met.maker]
+            left = order.size_lots - met.size_lots
+            self._shrink(order, left, min(order.hidden_lots, left))
+            if order.display_lots and order.hidden_lots >= left:
+                used_up[order.id] = None
+        for order_id in used_up:
+            if order_id in self._orders:
+                self._show_anew(self._orders[order_id])
+
+    def _rest(self, order: Order) -> None:
+        self._orders[order.id] = order
+        levels, key = self._of(order.side), -order.side * order.price_ticks
+        if key in levels:
+            levels[key][order.id] = order
+        else:
+            levels[key] = {order.id: order}
+
+    def _show_anew(self, order: Order) -> None:
+        """Show the next part of an iceberg, behind whoever waits at its price."""
+        level = self._of(order.side)[-order.side * order.price_ticks]
+        del level[order.id]
+        self._rest(_now(order, order.size_lots, hidden_of(order, order.size_lots)))
+
+    def _shrink(self, order: Order, left_lots: Lots, hidden_lots: Lots) -> None:
+        levels, key = self._of(order.side), -order.side * order.price_ticks
+        level = levels[key]
+        if left_lots:
+            self._orders[order.id] = level[order.id] = _now(order, left_lots, hidden_lots)
             return
-        order = resting.order
-        del self._orders[order.id]
-        levels = self._levels[order.side]
-        key = -order.side * order.price_ticks
-        del levels[key][order.id]
-        if not levels[key]:
+        del self._orders[order.id], level[order.id]
+        if not level:
             del levels[key]
+
+
+def _orders(levels: Levels) -> Iterator[Order]:
+    for key in levels:
+        yield from levels[key].values()
+
+
+def _now(order: Order, left_lots: Lots, hidden_lots: Lots) -> Order:
+    """Return an order with what is left of it."""
+    if order.size_lots == left_lots and order.hidden_lots == hidden_lots:
+        return order
+    return attrs.evolve(order, size_lots=left_lots, hidden_lots=hidden_lots)

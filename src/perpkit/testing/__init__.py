@@ -1,4 +1,5 @@
 """For people who test a part of their own, or an exchange built from perpkit: `pip install perpkit[testing]`.
 
-`builders` and `fakes` need nothing but perpkit; `strategies` needs Hypothesis, `conformance` pytest as well.
+`builders`, `fakes` and `scenario` need nothing but perpkit itself. `strategies` needs Hypothesis, and `conformance`
+needs pytest as well.
 """

@@ -116,9 +116,11 @@ def order(
     market: MarketId = 1,
     position_id: PositionId = 0,
     time_in_force: TimeInForce = TimeInForce.GTC,
-    reduce_only: bool = False,
+    display_lots: Lots = 0,
+    hidden: bool = False,
+    **terms: Any,
 ) -> Order:
-    """Return an order as a book is given it."""
+    """Return an order as a book is given it: hidden, or an iceberg where `display_lots` are shown at a time."""
     return Order(
         id=id,
         account=account,
@@ -128,7 +130,9 @@ def order(
         size_lots=size_lots,
         price_ticks=price_ticks,
         time_in_force=time_in_force,
-        reduce_only=reduce_only,
+        display_lots=display_lots,
+        hidden_lots=size_lots - min(display_lots, size_lots) if hidden or display_lots else 0,
+        **terms,
     )
 
 

@@ -27,7 +27,7 @@ class HandClock:
     """
 
     def __init__(self, now_ns: Nanos = 1) -> None:
-        self.now_ns = now_ns
+        self.now_ns: Nanos = now_ns
 
     def __call__(self) -> Nanos:
         return self.now_ns

@@ -36,8 +36,8 @@ class Scenario:
     """
 
     def __init__(self, *markets: Mapping[str, Any], registry: Registry | None = None, **exchange: Any) -> None:
-        self.exchange = Exchange.of(tables(*markets, **{**_FREE, **exchange}), registry)
-        self.outcome = Outcome(sequence=0, events=())
+        self.exchange: Exchange = Exchange.of(tables(*markets, **{**_FREE, **exchange}), registry)
+        self.outcome: Outcome = Outcome(sequence=0, events=())
 
     def given(self, *, deposits: Mapping[AccountId, Number], price: Number, fund: Number = 0) -> "Scenario":
         """Let accounts have money, every market a price, and the insurance fund, if need be, capital."""

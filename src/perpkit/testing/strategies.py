@@ -16,13 +16,19 @@ from perpkit.model.command import (
 )
 from perpkit.model.ids import AccountId, MarketId, account_id
 from perpkit.model.market import MarketSpec
-from perpkit.model.order import Order, Side, TimeInForce
+from perpkit.model.order import Order, SelfTrade, Side, TimeInForce
 from perpkit.model.price import Quote
 from perpkit.testing.builders import KINDS, market, order
 from perpkit.units import HOUR_NS, MINUTE_NS, Nanos, Ticks
 
 FIRST_NS = 8 * HOUR_NS
 PRICE_MIN_TICKS, PRICE_MAX_TICKS = 12, 900
+HOW_IT_RESTS: st.SearchStrategy[dict[str, Any]] = st.one_of(
+    st.just({}),
+    st.builds(dict, hidden=st.just(True)),
+    st.builds(dict, display_lots=st.integers(1, 4)),
+    st.builds(dict, time_in_force=st.sampled_from((TimeInForce.IOC, TimeInForce.FOK))),
+)
 
 
 @st.composite
@@ -44,15 +50,20 @@ def price_paths(draw: st.DrawFn, *, length_max: int = 40, start_ticks: Ticks = 1
 
 @st.composite
 def orders(draw: st.DrawFn, *, length_max: int = 40, around_ticks: Ticks = 100, spread_ticks: Ticks = 4) -> list[Order]:
-    """Draw orders of both sides near one price, of every time in force, numbered in order of arrival."""
+    """Draw what a book is given: orders of both sides near one price, with every flag, numbered as they arrive.
+
+    Two owners have two accounts each.
+    """
     return [
         order(
             number,
             draw(st.sampled_from(Side)),
             draw(st.integers(1, 12)),
             around_ticks + draw(st.integers(-spread_ticks, spread_ticks)),
-            account=draw(st.integers(1, 4)),
-            time_in_force=draw(st.sampled_from((TimeInForce.GTC, TimeInForce.GTC, *TimeInForce))),
+            account=account_id(draw(st.integers(1, 2)), draw(st.integers(0, 1))),
+            self_trade=draw(st.sampled_from((SelfTrade.OFF, *SelfTrade))),
+            self_trade_by_owner=draw(st.booleans()),
+            **draw(HOW_IT_RESTS),
         )
         for number in range(1, draw(st.integers(1, length_max)) + 1)
     ]
@@ -149,8 +160,8 @@ def quotes_of(prices: dict[MarketId, Ticks], at_ns: Nanos, sources: int = 3) -> 
 def _placements(
     draw: st.DrawFn, account: AccountId, market_id: MarketId, around: Ticks, step: int, now_ns: Nanos
 ) -> PlaceOrder:
-    flags: dict[str, bool] = draw(st.sampled_from(({}, {}, {"reduce_only": True}, {"is_market": True})))
-    tif = draw(st.sampled_from((TimeInForce.GTC, TimeInForce.GTC, *TimeInForce)))
+    flags: dict[str, Any] = draw(st.sampled_from(({}, {}, {"reduce_only": True}, {"is_market": True})))
+    tif = draw(st.sampled_from([each for each in (TimeInForce.GTC, *TimeInForce) if each is not TimeInForce.GTD]))
     return PlaceOrder(
         account=account,
         market=market_id,

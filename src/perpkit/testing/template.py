@@ -3,11 +3,12 @@
 import ast
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from string import Template
 from typing import Any, get_args, get_type_hints
 
 from perpkit.plugin import GROUP, PerpkitSpecs, Port, Provider, Registry
+from perpkit.plugin.provider import NAME
 from perpkit.testing.builders import config
 
 _SUFFIX = re.compile("(Source|Model|Schedule|Policy|Fund)$")
@@ -41,12 +42,22 @@ files = ["src"]
 [tool.pytest.ini_options]
 testpaths = ["tests"]
 addopts = ["--import-mode=importlib"]
+filterwarnings = ["error"]
+
+[tool.ruff]
+line-length = 120
+
+[tool.ruff.lint]
+extend-select = ["I"]
+
+[tool.ruff.lint.isort]
+known-first-party = ["perpkit", "perpkit_*", "$module"]
 """)
 
 README = Template("""\
 # $name
 
-A `$key` provider for perpkit, offered as `$name`:
+A `$key` provider for perpkit, offered as `$provider`:
 
 ```toml
 [exchange]
@@ -57,29 +68,35 @@ $key = $choice
 python -m pip install -e '.[test]'
 python -m pytest
 python -m mypy
-perpkit conformance $key=$name
+perpkit conformance $key=$provider
 ```
 """)
 
 INIT = Template('''\
-"""Offers `$name`."""
+"""Offers `$provider`."""
 
 from collections.abc import Iterable
 
-from perpkit.plugin import $token, Provider, hookimpl
-from perpkit.ports import $protocol
-
-from $module.part import $part, $part_options
+$init_imports
 
 
 @hookimpl
 def $hook() -> Iterable[Provider[$protocol]]:
     """Offer it under its name; a configuration decides."""
-    return [$token.provider(name="$name", build=$part, options=$part_options, summary="begins as $start")]
+    return [
+        $token.provider(
+            name="$provider",
+            build=$part,
+            options=$part_options,
+            summary="begins as $start",
+            capabilities=frozenset(),  # what it can do beyond the port: rules that need one are skipped without it
+            waivers={},  # the rules that it breaks on purpose: {"the id of a rule": "the reason"}
+        )
+    ]
 ''')
 
 PART = Template('''\
-"""`$name`: begins as perpkit's `$start`. Change one method after another, and keep the tests green."""
+"""`$provider`: begins as perpkit's `$start`. Change one method after another, and keep the tests green."""
 
 $imports
 
@@ -103,15 +120,26 @@ $members
 TEST_CONFORMANCE = Template('''\
 """The rules of the port; each has a number that perpkit's documentation explains."""
 
-from perpkit.ports import $context, $protocol
-from perpkit.testing.conformance import $suite
+$conformance_imports
 
-from $module.part import $part, $part_options
+(PROVIDER,) = $hook()
 
 
 class Test$part($suite):
+    capabilities = PROVIDER.capabilities
+    waivers = PROVIDER.waivers
+
     def make(self, context: $context) -> $protocol:
         return $part(context, $part_options())
+''')
+
+CONFTEST = Template('''\
+"""A slow machine is no failure: no example has a deadline."""
+
+from hypothesis import settings
+
+settings.register_profile("$name", deadline=None)
+settings.load_profile("$name")
 ''')
 
 TEST_PROVIDER = Template('''\
@@ -129,7 +157,7 @@ TABLES = tables($key=$choice)
 def test_a_configuration_picks_it_by_name() -> None:
     registry, config = Registry.of($module), ExchangeConfig.from_dict(TABLES)
     entries = (*compose(config, registry).manifest.entries, *venue_entries(config, registry))
-    assert "$name" in [entry.provider for entry in entries if entry.port == "$key"]
+    assert "$provider" in [entry.provider for entry in entries if entry.port == "$key"]
 
 
 def test_an_exchange_trades_with_it() -> None:
@@ -149,20 +177,24 @@ def package(name: str, port: Port[Any, Any]) -> Mapping[str, str]:
     anything was changed.
     """
     start = _start(port)
-    module, part = name.replace("-", "_"), "".join(word.capitalize() for word in name.split("-"))
+    provider = provider_of(name)
+    module, part = name.replace("-", "_"), "".join(word.capitalize() for word in provider.split("-"))
     protocol = _protocol(port)
-    source = ast.parse(inspect.getsource(inspect.getmodule(protocol)))  # type: ignore[arg-type]
-    members, used = _members(source, protocol.__name__)
+    text = inspect.getsource(inspect.getmodule(protocol))  # type: ignore[arg-type]
+    source = ast.parse(text)
+    members, used = _members(source, text.splitlines(), protocol.__name__)
+    suite = f"{_SUFFIX.sub('', protocol.__name__)}Conformance"
     words = {
         "name": name,
         "module": module,
         "key": port.key,
-        "choice": f'["{name}"]' if port.key == "order_checks" else f'"{name}"',
+        "provider": provider,
+        "choice": f'["{provider}"]' if port.key == "order_checks" else f'"{provider}"',
         "group": GROUP,
         "token": port.key.upper(),
         "hook": port.hook,
         "protocol": protocol.__name__,
-        "suite": f"{_SUFFIX.sub('', protocol.__name__)}Conformance",
+        "suite": suite,
         "context": port.context.__name__,
         "part": part,
         "part_options": f"{part}Options",
@@ -172,16 +204,43 @@ def package(name: str, port: Port[Any, Any]) -> Mapping[str, str]:
         "summary": inspect.getdoc(protocol).splitlines()[0].replace(" Provisional.", ""),  # type: ignore[union-attr]
         "members": members,
         "imports": _imports(source, used, port, start),
+        "init_imports": _from(
+            {
+                "perpkit.plugin": {port.key.upper(), "Provider", "hookimpl"},
+                "perpkit.ports": {protocol.__name__},
+                f"{module}.part": {part, f"{part}Options"},
+            }
+        ),
+        "conformance_imports": _from(
+            {
+                "perpkit.ports": {port.context.__name__, protocol.__name__},
+                "perpkit.testing.conformance": {suite},
+                module: {port.hook},
+                f"{module}.part": {part, f"{part}Options"},
+            }
+        ),
     }
     templates = {
         "pyproject.toml": PYPROJECT,
         "README.md": README,
         f"src/{module}/__init__.py": INIT,
         f"src/{module}/part.py": PART,
+        "tests/conftest.py": CONFTEST,
         "tests/test_conformance.py": TEST_CONFORMANCE,
         "tests/test_provider.py": TEST_PROVIDER,
     }
     return {path: template.substitute(words) for path, template in templates.items()} | {f"src/{module}/py.typed": ""}
+
+
+def provider_of(package: str) -> str:
+    """Return what the provider of a package is called: a package may say whose it is for, a provider need not.
+
+    Example:
+        >>> provider_of("perpkit-calm-mark"), provider_of("acme-mark")
+        ('calm-mark', 'acme-mark')
+    """
+    short = package.removeprefix("perpkit-")
+    return short if NAME.fullmatch(short) else package
 
 
 def _start(port: Port[Any, Any]) -> Provider[Any]:
@@ -197,7 +256,7 @@ def _protocol(port: Port[Any, Any]) -> type:
     return protocol
 
 
-def _members(source: ast.Module, protocol: str) -> tuple[str, set[str]]:
+def _members(source: ast.Module, text: Sequence[str], protocol: str) -> tuple[str, set[str]]:
     """Return every member of a Protocol, passed on to what the part begins as, and the names that they use."""
     (found,) = (node for node in source.body if isinstance(node, ast.ClassDef) and node.name == protocol)
     lines: list[str] = []
@@ -212,9 +271,7 @@ def _members(source: ast.Module, protocol: str) -> tuple[str, set[str]]:
         does = asked if member.returns is None or ast.unparse(member.returns) == "None" else f"return {asked}"
         summary = (ast.get_docstring(member) or "").splitlines()[0]
         lines += ["", "    @property"] if is_property else [""]
-        lines.append(
-            f"    def {member.name}({ast.unparse(member.args)}) -> {ast.unparse(member.returns or ast.Name('None'))}:"
-        )
+        lines += text[member.lineno - 1 : member.body[0].lineno - 1]
         lines += [f'        """{summary}"""', f"        {does}"]
     return "\n".join(lines), used
 
@@ -234,6 +291,19 @@ def _imports(source: ast.Module, used: set[str], port: Port[Any, Any], start: Pr
     wanted.setdefault(own.__name__, set()).update(defined & used)
     for each in (port.context, start.build, start.options):
         wanted.setdefault(each.__module__, set()).add(each.__name__)
-    lines = [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(wanted.items()) if names]
-    standard = [line for line in lines if not line.startswith("from perpkit")]
-    return "\n".join([*standard, "", "import attrs", "", *[line for line in lines if line not in standard]]).strip()
+    own_names = {module: names for module, names in wanted.items() if module.startswith("perpkit")}
+    standard = {module: names for module, names in wanted.items() if module not in own_names}
+    return "\n\n".join(filter(None, [_from(standard), "import attrs", _from(own_names)]))
+
+
+def _from(wanted: Mapping[str, set[str]]) -> str:
+    """Return one import a module, in the order that ruff wants: constants, classes, then functions."""
+
+    def rank(name: str) -> tuple[bool, bool, str]:
+        return not name.isupper(), not name[0].isupper(), name.lower()
+
+    return "\n".join(
+        f"from {module} import {', '.join(sorted(names, key=rank))}"
+        for module, names in sorted(wanted.items())
+        if names
+    )

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-import attrs
-
 from perpkit.engine.guard.base import Guard
 from perpkit.model.ids import OrderId
 from perpkit.model.matching import match
@@ -64,11 +62,18 @@ class GuardedBook:
 
 def _says(plan: MatchPlan, due: MatchPlan) -> bool:
     """Whether a plan says what is due, in whole numbers; the version is the book's own."""
-    integers = (plan.rest_lots, plan.cancel_lots, *(each for met in plan.matches for each in attrs.astuple(met)))
     return (
         plan.taker == due.taker
-        and all(type(each) is int for each in integers)
-        and type(plan.work_limited) is type(due.work_limited)
-        and (plan.matches, plan.rest_lots, plan.cancel_lots, plan.work_limited)
-        == (due.matches, due.rest_lots, due.cancel_lots, due.work_limited)
+        and plan.matches == due.matches
+        and _integers(plan) == _integers(due)
+        and all(type(each) is int for each in _integers(plan))
+        and all(type(met.prevented) is bool for met in plan.matches)
+        and plan.cancel_reason is due.cancel_reason
     )
+
+
+def _integers(plan: MatchPlan) -> list[int]:
+    integers = [plan.rest_lots, plan.cancel_lots, plan.prevented_lots]
+    for met in plan.matches:
+        integers += (met.maker, met.maker_account, met.maker_position_id, met.price_ticks, met.size_lots)
+    return integers

@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 from perpkit.engine.guard.base import Guard, same, whole
 from perpkit.model.ids import AccountId, MarketId, PositionId
 from perpkit.model.market import MarketSpec
-from perpkit.model.order import Order
 from perpkit.model.position import Exposure, Need, Pool, SlotNeed, Thresholds
 from perpkit.model.price import Mark
 from perpkit.ports.context import ExchangeContext
 from perpkit.ports.deleveraging import DeleveragingCase, DeleveragingPolicy, Share
 from perpkit.ports.liquidation import CancelOrders, Case, CloseOnBook, LiquidationPolicy, Settled, Step, TakeOver
 from perpkit.ports.margin import MarginModel
-from perpkit.ports.trading import FeeSchedule, OrderCheck
+from perpkit.ports.trading import FeeSchedule, OrderCase, OrderCheck
 from perpkit.units import SCALE, Lots, Ppb, Ticks, Units
 
 
@@ -113,9 +112,9 @@ class GuardedCheck:
         self.part: OrderCheck = part
         self._guard = guard
 
-    def admits(self, order: Order, mark: Mark, best_bid: Ticks | None, best_ask: Ticks | None, /) -> bool:
+    def admits(self, case: OrderCase, /) -> bool:
         """Ask."""
-        admitted = self._guard.ask(self.part.admits, order, mark, best_bid, best_ask)
+        admitted = self._guard.ask(self.part.admits, case)
         self._guard.judge(admitted, "True or False", lambda: type(admitted) is bool)
         return admitted
 

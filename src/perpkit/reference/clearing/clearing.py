@@ -7,22 +7,30 @@ import attrs
 
 from perpkit.errors import InvariantError
 from perpkit.model.cause import CancelReason, Cause
-from perpkit.model.command import CancelOrder, PlaceOrder, SetPositionTerms
-from perpkit.model.event import Event, OrderAccepted, OrderCancelled, Rejected, TermsSet
+from perpkit.model.command import (
+    AdjustMargin,
+    AmendOrder,
+    CancelOrder,
+    PlaceOrder,
+    SetPositionMode,
+    SetPositionTerms,
+)
+from perpkit.model.event import Event, Rejected
 from perpkit.model.ids import HOUSE, INVENTORY_LONG, INVENTORY_SHORT, AccountId, AssetId, MarketId, OrderId, PositionId
 from perpkit.model.ledger import Chart, LedgerAccount, Posting
 from perpkit.model.market import MarketState
-from perpkit.model.order import Level, MatchPlan, Order, Side, TimeInForce
-from perpkit.model.position import Breach, Closing, Need, Pool, PoolKey, PositionTerms, Thresholds, Winner
+from perpkit.model.order import Level, Order, Side, TimeInForce
+from perpkit.model.position import Breach, Closing, Need, Pool, PoolKey, PositionMode, Thresholds, Winner
+from perpkit.model.preview import Preview
 from perpkit.model.price import Mark
 from perpkit.model.reject import RejectReason
 from perpkit.plugin import NoOptions
 from perpkit.ports.clearing import ClearingContext, MarketTotals
-from perpkit.reference.clearing import orders, settlement, snapshot, views
+from perpkit.reference.clearing import amending, execution, orders, settlement, snapshot, terms, views
 from perpkit.reference.clearing.admission import admit
-from perpkit.reference.clearing.settlement import FillSide
+from perpkit.reference.clearing.preview import preview
 from perpkit.reference.clearing.state import Account, State
-from perpkit.units import SCALE, Lots, Ticks, Units
+from perpkit.units import Lots, Ticks, Units
 
 
 class ReferenceClearing:
@@ -55,6 +63,14 @@ class ReferenceClearing:
         pool = views.pool(self._state, account, self._state.market(market).settlement)
         return self._margin.thresholds(pool, market, position_id, self._state.marks)
 
+    def stressed_need(self, account: AccountId, asset: AssetId, /) -> Need:
+        """Ask the margin model about a pool whose markets moved against it."""
+        return views.stressed_need(self._state, account, asset, views.cross_sizes(self._state, account, asset))
+
+    def position_mode(self, account: AccountId, market: MarketId, /) -> PositionMode:
+        """Return how positions are told apart."""
+        return self._state.accounts[account].modes.get(market, PositionMode.MULTI)
+
     def marks(self) -> Mapping[MarketId, Mark]:
         """Return a copy of the marks."""
         return dict(self._state.marks)
@@ -74,6 +90,9 @@ class ReferenceClearing:
     def order(self, market: MarketId, account: AccountId, order_id: OrderId, client_order_id: int, /) -> Order | None:
         """Return a resting order with the size that is left."""
         found = orders.find(self._state, market, account, order_id, client_order_id)
+        if found and found.order.hidden_lots:
+            # What it hides by now, the book alone knows.
+            return next(each for each in self._books[market].orders(found.order.side) if each.id == found.order.id)
         return attrs.evolve(found.order, size_lots=found.left_lots) if found else None
 
     def levels(self, market: MarketId, side: Side, count: int, /) -> Sequence[Level]:
@@ -112,26 +131,20 @@ class ReferenceClearing:
         if isinstance(admitted, Rejected):
             return [admitted]
         self._version += 1
-        order = admitted.order
-        self._state.events.append(
-            OrderAccepted(
-                market=order.market,
-                account=order.account,
-                position_id=order.position_id,
-                order_id=order.id,
-                client_order_id=command.client_order_id,
-                side=order.side,
-                size_lots=order.size_lots,
-                price_ticks=order.price_ticks,
-            )
-        )
-        self._execute(admitted.plan, Cause.TRADE)
-        if admitted.plan.rest_lots:
-            filled = order.size_lots - admitted.plan.rest_lots
-            if filled:
-                admitted.pending.relieve(filled)
-            orders.rest(self._state, admitted.pending)
-        orders.trim_reduce_only(self._state, order.account, orders.slot_of(order))
+        execution.place(self._state, admitted, makes_way=command.close)
+        return self._told()
+
+    def preview(self, command: PlaceOrder, order_id: OrderId, state: MarketState, locked: bool, /) -> Preview:
+        """Place the order on a copy of what it touches."""
+        return preview(self._state, command, order_id, state, locked)
+
+    def amend(self, command: AmendOrder, state: MarketState, locked: bool, /) -> Sequence[Event]:
+        """Change an order in place, or let it arrive again."""
+        found = amending.amendment(self._state, command, state, locked)
+        if isinstance(found, Rejected):
+            return [found]
+        self._version += 1
+        amending.amend(self._state, found)
         return self._told()
 
     def cancel(self, command: CancelOrder, reason: CancelReason, /) -> Sequence[Event]:
@@ -143,11 +156,19 @@ class ReferenceClearing:
         orders.shrink(self._state, found.order, found.left_lots, reason)
         return self._told()
 
-    def cancel_all(self, market: MarketId, account: AccountId | None, reason: CancelReason, /) -> Sequence[Event]:
+    def cancel_all(
+        self,
+        market: MarketId,
+        account: AccountId | None,
+        reason: CancelReason,
+        side: Side | None = None,
+        position_id: PositionId | None = None,
+        /,
+    ) -> Sequence[Event]:
         """Take an account's, or everybody's, orders out of a market."""
         self._version += 1
         for each in list(self._state.client_accounts()) if account is None else [account]:
-            orders.cancel_all(self._state, market, each, reason)
+            orders.cancel_all(self._state, market, each, reason, side=side, position_id=position_id)
         return self._told()
 
     def close_on_book(
@@ -177,7 +198,7 @@ class ReferenceClearing:
             reduce_only=True,
         )
         self._version += 1
-        self._execute(self._books[market].plan(order), cause)
+        execution.execute(self._state, self._books[market].plan(order), cause)
         orders.trim_reduce_only(self._state, account, orders.slot_of(order))
         return self._told()
 
@@ -257,31 +278,16 @@ class ReferenceClearing:
         return self._told()
 
     def set_position_terms(self, command: SetPositionTerms, /) -> Sequence[Event]:
-        """Set terms on a flat position without orders.
+        """Set margin mode and leverage."""
+        return self._changed(terms.set_terms(self._state, command))
 
-        Rejects:
-            terms-in-use, leverage-too-high.
-        """
-        slot = (command.market, command.position_id)
-        position = self._state.peek(command.account, slot)
-        in_use = position.size_lots or position.unpaid_units
-        if in_use or slot in self._state.accounts[command.account].orders:
-            return [Rejected(reason=RejectReason.TERMS_IN_USE)]
-        if command.leverage < 0 or command.leverage * self._margin.initial_ppb(command.market) > SCALE:
-            return [Rejected(reason=RejectReason.LEVERAGE_TOO_HIGH)]
-        self._version += 1
-        terms = PositionTerms(isolated=command.isolated, leverage=command.leverage)
-        self._state.position(command.account, slot).terms = terms
-        settlement.forget_if_empty(self._state, command.account, slot)
-        return [
-            TermsSet(
-                market=command.market,
-                account=command.account,
-                position_id=command.position_id,
-                isolated=command.isolated,
-                leverage=command.leverage,
-            )
-        ]
+    def set_position_mode(self, command: SetPositionMode, /) -> Sequence[Event]:
+        """Set how positions are told apart."""
+        return self._changed(terms.set_mode(self._state, command))
+
+    def adjust_margin(self, command: AdjustMargin, /) -> Sequence[Event]:
+        """Move margin between wallet and position."""
+        return self._changed(terms.adjust_margin(self._state, command))
 
     def dump(self) -> bytes:
         """Return everything that can be observed, as canonical JSON."""
@@ -291,53 +297,12 @@ class ReferenceClearing:
         """Become what `dump` wrote."""
         snapshot.restore(self._state, json.loads(state))
 
-    def _execute(self, plan: MatchPlan, cause: Cause) -> None:
-        state, taker = self._state, plan.taker
-        market = state.market(taker.market)
-        slot = orders.slot_of(taker)
-        for match in plan.matches:
-            lots = taker.side * match.size_lots
-            value = market.value(lots, match.price_ticks)
-            maker_slot = (taker.market, match.maker_position_id)
-            orders.relieve(state, match.maker_account, maker_slot, match.maker, match.size_lots)
-            side = FillSide(
-                account=taker.account,
-                slot=slot,
-                lots=lots,
-                value_units=value,
-                price_ticks=match.price_ticks,
-                order_id=taker.id,
-                maker=False,
-                cause=cause,
-            )
-            settlement.settle_side(state, side)
-            settlement.settle_side(
-                state,
-                attrs.evolve(
-                    side,
-                    account=match.maker_account,
-                    slot=maker_slot,
-                    lots=-lots,
-                    value_units=-value,
-                    order_id=match.maker,
-                    maker=True,
-                    cause=Cause.TRADE,
-                ),
-            )
-        self._books[taker.market].commit(plan)
-        for match in plan.matches:
-            orders.trim_reduce_only(state, match.maker_account, (taker.market, match.maker_position_id))
-        if plan.cancel_lots:
-            state.events.append(
-                OrderCancelled(
-                    market=taker.market,
-                    account=taker.account,
-                    order_id=taker.id,
-                    size_lots=plan.cancel_lots,
-                    left_lots=0,
-                    reason=CancelReason.WORK_LIMIT if plan.work_limited else CancelReason.IMMEDIATE,
-                )
-            )
+    def _changed(self, refused: Rejected | None) -> Sequence[Event]:
+        """Return the refusal of a write that asked before it changed anything, or the events."""
+        if refused:
+            return [refused]
+        self._version += 1
+        return self._told()
 
     def _told(self) -> Sequence[Event]:
         """Hand over the events of this write."""

@@ -1,5 +1,9 @@
 """Double entry over the closed chart of accounts."""
 
+from collections import ChainMap
+from collections.abc import MutableMapping
+from typing import Self
+
 from perpkit.errors import InvariantError
 from perpkit.model.ids import AssetId
 from perpkit.model.ledger import CUSTODY_SIDE, MAY_BE_NEGATIVE, Chart, LedgerAccount, Posting
@@ -14,9 +18,19 @@ class Ledger:
     """
 
     def __init__(self) -> None:
-        self._balances: dict[LedgerAccount, Units] = {}
+        self._balances: MutableMapping[LedgerAccount, Units] = {}
         self._client_side: dict[AssetId, Units] = {}
         self._custody_side: dict[AssetId, Units] = {}
+
+    def overlay(self) -> Self:
+        """Return a ledger that starts from this one and leaves it as it is.
+
+        Cost:
+            Constant: it holds only what changes.
+        """
+        above = type(self)()
+        above._balances = ChainMap({}, self._balances)  # noqa: SLF001 - the same class
+        return above
 
     def balance(self, account: LedgerAccount) -> Units:
         """Return what an account holds, 0 for one never touched."""

@@ -2,8 +2,8 @@
 
 from perpkit.model.cause import CancelReason
 from perpkit.model.event import OrderCancelled, OrderRested
-from perpkit.model.ids import AccountId, MarketId, OrderId
-from perpkit.model.order import Order
+from perpkit.model.ids import AccountId, MarketId, OrderId, PositionId
+from perpkit.model.order import Order, Side
 from perpkit.reference.clearing.state import OpenOrder, Slot, SlotOrders, State
 from perpkit.reference.clearing.views import pool
 from perpkit.units import Lots
@@ -46,46 +46,61 @@ def rest(state: State, open_order: OpenOrder) -> None:
     )
 
 
-def relieve(state: State, account: AccountId, slot: Slot, order_id: OrderId, lots: Lots) -> None:
-    """Free what `lots` of a resting order reserved; forget the order when nothing of it is left."""
+def relieve(state: State, account: AccountId, slot: Slot, order_id: OrderId, lots: Lots) -> Lots:
+    """Free what `lots` of a resting order reserved; forget the order when nothing of it is left. Return what is."""
     has = state.accounts[account]
     slot_orders = has.orders[slot]
     open_order = slot_orders.orders[order_id]
     value, reserve = open_order.relieve(lots)
     slot_orders.count(open_order.order.side, -value, -reserve)
     if open_order.left_lots:
-        return
+        return open_order.left_lots
     slot_orders.add(open_order, -1)
     if not slot_orders.orders:
         del has.orders[slot]
     state.order_counts[account, slot[0]] -= 1
     if open_order.client_order_id:
         has.by_client_id.pop((slot[0], open_order.client_order_id), None)
+    return 0
 
 
 def shrink(state: State, order: Order, lots: Lots, reason: CancelReason) -> None:
     """Take lots off a resting order, in the book and in what it reserves."""
-    left = state.context.books[order.market].reduce(order.id, lots)
-    relieve(state, order.account, slot_of(order), order.id, lots)
+    state.context.books[order.market].reduce(order.id, lots)
+    left = relieve(state, order.account, slot_of(order), order.id, lots)
+    tell_cancelled(state, order, lots, left, reason)
+
+
+def tell_cancelled(state: State, order: Order, lots: Lots, left_lots: Lots, reason: CancelReason) -> None:
+    """Tell that lots of an order went away unfilled."""
     state.events.append(
         OrderCancelled(
             market=order.market,
             account=order.account,
             order_id=order.id,
             size_lots=lots,
-            left_lots=left,
+            left_lots=left_lots,
             reason=reason,
         )
     )
 
 
-def cancel_all(state: State, market: MarketId, account: AccountId, reason: CancelReason) -> None:
-    """Take out every order of an account in a market, oldest first."""
+def cancel_all(
+    state: State,
+    market: MarketId,
+    account: AccountId,
+    reason: CancelReason,
+    *,
+    side: Side | None = None,
+    position_id: PositionId | None = None,
+) -> None:
+    """Take out every order of an account in a market, oldest first; or those of one side, of one position."""
     resting = [
         open_order
         for slot, slot_orders in state.accounts[account].orders.items()
-        if slot[0] == market
+        if slot[0] == market and position_id in (None, slot[1])
         for open_order in slot_orders.orders.values()
+        if side in (None, open_order.order.side)
     ]
     for open_order in sorted(resting, key=lambda each: each.order.id):
         shrink(state, open_order.order, open_order.left_lots, reason)
@@ -103,7 +118,7 @@ def cancel_insolvent(state: State, market: MarketId) -> None:
             if slot[0] != market or not position.terms.isolated or not position.size_lots:
                 continue
             whole = pool(state, account, spec.settlement)
-            for each in list(slot_orders.orders.values()):
+            for each in sorted(slot_orders.orders.values(), key=lambda one: one.order.id):
                 lots = min(each.left_lots, abs(position.size_lots))
                 closing = -each.order.side * lots
                 if closing * position.size_lots > 0:

@@ -5,8 +5,8 @@ from typing import Any
 import attrs
 
 from perpkit.model.ids import AccountId, MarketId
-from perpkit.model.order import Order, Side, TimeInForce
-from perpkit.model.position import PositionTerms
+from perpkit.model.order import Order, SelfTrade, Side
+from perpkit.model.position import PositionMode, PositionTerms
 from perpkit.model.price import Mark, PriceState
 from perpkit.reference.clearing import orders
 from perpkit.reference.clearing.state import Account, MarketSums, OpenOrder, Position, State
@@ -17,6 +17,11 @@ def save(state: State) -> dict[str, Any]:
     return {
         "ledger": state.ledger.state(),
         "accounts": sorted(state.accounts),
+        "modes": [
+            [account, market, int(mode)]
+            for account in sorted(state.accounts)
+            for market, mode in sorted(state.accounts[account].modes.items())
+        ],
         "positions": [
             [account, *slot, *_position(position)]
             for account in sorted(state.accounts)
@@ -38,6 +43,8 @@ def restore(state: State, saved: dict[str, Any]) -> None:
     state.ledger.load(saved["ledger"])
     state.accounts = {account: Account() for account in saved["accounts"]}
     state.order_counts.clear()
+    for account, market, mode in saved["modes"]:
+        state.accounts[account].modes[market] = PositionMode(mode)
     for account, market, position_id, size, cost, unpaid, index, isolated, leverage in saved["positions"]:
         terms = PositionTerms(isolated=bool(isolated), leverage=leverage)
         state.accounts[account].positions[market, position_id] = Position(size, cost, unpaid, index, terms)
@@ -79,7 +86,10 @@ def _order(state: State, order: Order) -> list[int]:
         order.position_id,
         order.side,
         order.price_ticks,
-        int(order.reduce_only),
+        int(order.reduce_only) | open_order.post_only << 1 | order.self_trade_by_owner << 2,
+        int(order.self_trade),
+        order.display_lots,
+        order.hidden_lots,
         open_order.client_order_id,
         open_order.order.size_lots,
         open_order.left_lots,
@@ -89,7 +99,8 @@ def _order(state: State, order: Order) -> list[int]:
 
 
 def _open_order(fields: list[int]) -> OpenOrder:
-    order_id, account, market, position_id, side, price, reduce_only, client_id, size, left, value, reserve = fields
+    order_id, account, market, position_id, side, price, flags, self_trade, display, hidden, *counted = fields
+    client_order_id, size, left, value, reserve = counted
     order = Order(
         id=order_id,
         account=account,
@@ -98,7 +109,10 @@ def _open_order(fields: list[int]) -> OpenOrder:
         side=Side(side),
         size_lots=size,
         price_ticks=price,
-        time_in_force=TimeInForce.GTC,
-        reduce_only=bool(reduce_only),
+        reduce_only=bool(flags & 1),
+        self_trade=SelfTrade(self_trade),
+        self_trade_by_owner=bool(flags & 4),
+        display_lots=display,
+        hidden_lots=hidden,
     )
-    return OpenOrder(order, client_id, left, value, reserve)
+    return OpenOrder(order, client_order_id, left, value, reserve, bool(flags & 2))

@@ -11,7 +11,7 @@ from perpkit.model.ids import HOUSE, INVENTORY_LONG, INVENTORY_SHORT, AccountId,
 from perpkit.model.ledger import Chart, LedgerAccount, isolated_margin, of_market, wallet
 from perpkit.model.market import MarketSpec
 from perpkit.model.order import Order, Side
-from perpkit.model.position import CROSS, PositionTerms
+from perpkit.model.position import CROSS, PositionMode, PositionTerms
 from perpkit.model.price import Mark, PriceState
 from perpkit.ports.clearing import ClearingContext, MarketTotals
 from perpkit.reference.clearing.ledger import Ledger
@@ -54,6 +54,7 @@ class OpenOrder:
     left_lots: Lots
     value_units: Units
     reserve_units: Units
+    post_only: bool = False
 
     def relieve(self, lots: Lots) -> tuple[Units, Units]:
         """Free the part of `lots`; return what was freed of (value, reserve).
@@ -102,6 +103,7 @@ class Account:
     positions: dict[Slot, Position] = attrs.field(factory=dict[Slot, Position])
     orders: dict[Slot, SlotOrders] = attrs.field(factory=dict[Slot, SlotOrders])
     by_client_id: dict[tuple[MarketId, int], OrderId] = attrs.field(factory=dict[tuple[MarketId, int], OrderId])
+    modes: dict[MarketId, PositionMode] = attrs.field(factory=dict[MarketId, PositionMode])
 
     def slots(self) -> list[Slot]:
         """Return every slot with a position or orders, sorted."""

@@ -1,26 +1,33 @@
 """Reads over clearing's state: pools as values, breaches, winners."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+
+import attrs
 
 from perpkit.model.ids import HOUSE, AccountId, AssetId, MarketId
 from perpkit.model.ledger import wallet
 from perpkit.model.order import Side
 from perpkit.model.position import Breach, Closing, Exposure, Need, Pool, Winner
 from perpkit.reference.clearing.state import OpenOrder, Slot, SlotOrders, State
-from perpkit.units import SCALE, Lots, Ticks, Units, div_floor
+from perpkit.units import SCALE, Lots, Ticks, Units, div_ceil, div_floor
 
 _NO_ORDERS = SlotOrders()
 
 
-def exposure(state: State, account: AccountId, slot: Slot, pending: OpenOrder | None = None) -> Exposure:
-    """Return one position with its resting orders as a value, and with one more order if it is for this slot."""
+def exposure(
+    state: State, account: AccountId, slot: Slot, pending: OpenOrder | None = None, replaced: OpenOrder | None = None
+) -> Exposure:
+    """Return one position with its resting orders as a value; with one more, maybe instead of another."""
     market, position_id = slot
     position = state.peek(account, slot)
     orders = state.accounts[account].orders.get(slot, _NO_ORDERS)
     buy = sell = 0
-    if pending and slot == (pending.order.market, pending.order.position_id):
-        buy, sell = (pending.value_units, 0) if pending.order.side is Side.BUY else (0, pending.value_units)
+    if pending:
+        for each, sign in ((pending, 1), (replaced, -1)):
+            if each and slot == (each.order.market, each.order.position_id):
+                buy += sign * each.value_units * (each.order.side is Side.BUY)
+                sell += sign * each.value_units * (each.order.side is Side.SELL)
     isolated = state.ledger.balance(state.purse(account, slot)) if position.terms.isolated else None
     return Exposure(
         market=market,
@@ -45,25 +52,49 @@ def pool(
     *,
     without: frozenset[MarketId] = frozenset(),
     pending: OpenOrder | None = None,
+    replaced: OpenOrder | None = None,
 ) -> Pool:
-    """Return an account's pool in an asset, without its positions in some markets, or with one more resting order."""
+    """Return an account's pool in an asset, without its positions in some markets, or with one order for another."""
     slots = [slot for slot in state.slots_in(account, asset) if slot[0] not in without]
     if pending and (own := (pending.order.market, pending.order.position_id)) not in slots:
         slots = sorted([*slots, own])
     orders = state.accounts[account].orders
     reserved = sum([orders[slot].reserve_units for slot in slots if slot in orders])
+    reserved += (pending.reserve_units if pending else 0) - (replaced.reserve_units if replaced else 0)
     return Pool(
         account=account,
         asset=asset,
         wallet_units=state.ledger.balance(wallet(account, asset)),
-        reserved_units=reserved + (pending.reserve_units if pending else 0),
-        exposures=tuple([exposure(state, account, slot, pending) for slot in slots]),
+        reserved_units=reserved,
+        exposures=tuple([exposure(state, account, slot, pending, replaced) for slot in slots]),
     )
 
 
 def need(state: State, account: AccountId, asset: AssetId) -> Need:
     """Return what the margin model says of a pool at the marks that stand."""
     return state.context.margin.need(pool(state, account, asset), state.marks)
+
+
+def stressed_need(state: State, account: AccountId, asset: AssetId, sizes: Mapping[MarketId, Lots]) -> Need:
+    """Return what the margin model says of a pool where each market has moved against a size by its stress."""
+    marks = dict(state.marks)
+    for market, size in sizes.items():
+        spec, mark = state.market(market), state.marks[market]
+        moved = mark.price_ticks * (SCALE - spec.withdrawal_stress_ppb * ((size > 0) - (size < 0)))
+        # A long is hurt by the price below, a short by the price above.
+        price = div_floor(moved, SCALE) if size > 0 else div_ceil(moved, SCALE)
+        marks[market] = attrs.evolve(mark, price_ticks=spec.within(price))
+    return state.context.margin.need(pool(state, account, asset), marks)
+
+
+def cross_sizes(state: State, account: AccountId, asset: AssetId) -> dict[MarketId, Lots]:
+    """Return the sum of an account's cross positions in each market of an asset."""
+    sizes: dict[MarketId, Lots] = {}
+    for slot in state.slots_in(account, asset):
+        position = state.peek(account, slot)
+        if not position.terms.isolated:
+            sizes[slot[0]] = sizes.get(slot[0], 0) + position.size_lots
+    return sizes
 
 
 def breached(state: State, stopped: frozenset[MarketId]) -> Sequence[Breach]:

@@ -25,6 +25,18 @@ def perpkit_journals() -> Iterable[Provider[Journal]]:
     """Offer the journals."""
     return [
         JOURNAL.provider(name="memory", build=MemoryJournal, options=MemoryOptions, summary="nothing is durable"),
-        JOURNAL.provider(name="file", build=FileJournal, options=FileOptions, summary="segments of checked frames"),
-        JOURNAL.provider(name="sqlite", build=SqliteJournal, options=SqliteOptions, summary="the same in a database"),
+        JOURNAL.provider(
+            name="file",
+            build=FileJournal,
+            options=FileOptions,
+            summary="segments of checked frames",
+            capabilities=frozenset({"durable"}),
+        ),
+        JOURNAL.provider(
+            name="sqlite",
+            build=SqliteJournal,
+            options=SqliteOptions,
+            summary="the same in a database",
+            capabilities=frozenset({"durable"}),
+        ),
     ]

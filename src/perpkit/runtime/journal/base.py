@@ -117,7 +117,9 @@ class DurableJournal:
 
     def put_snapshot(self, seq: int, state: bytes, /) -> None:
         """See `Journal.put_snapshot`."""
-        check_snapshot(seq, self._writer().durable_seq)
+        writer = self._writer()
+        writer.check()
+        check_snapshot(seq, writer.durable_seq)
         self._snapshots.put(seq, state)
 
     def snapshots(self) -> Iterator[tuple[int, bytes]]:

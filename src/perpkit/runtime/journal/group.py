@@ -39,7 +39,11 @@ class Store(Protocol):
 
 
 def check_batch(records: bytes, count: int) -> None:
-    """Refuse commands that no frame can hold."""
+    """Refuse commands that no frame can hold.
+
+    Raises:
+        JournalError: they are none, or more than one frame takes.
+    """
     if count < 1 or not records:
         raise JournalError(f"append: expected at least one command, was {count} in {len(records)} bytes")
     if len(records) > PAYLOAD_BYTES_MAX:
@@ -47,13 +51,21 @@ def check_batch(records: bytes, count: int) -> None:
 
 
 def check_note(kind: FrameKind) -> None:
-    """Refuse a note that only the journal itself may write."""
+    """Refuse a note that only the journal itself may write.
+
+    Raises:
+        JournalError: it is one.
+    """
     if kind is not FrameKind.DIGEST:
         raise JournalError(f"note: expected a DIGEST, was {kind.name}: the journal writes those itself")
 
 
 def check_snapshot(seq: int, durable_seq: int) -> None:
-    """Refuse a snapshot of what may yet be lost."""
+    """Refuse a snapshot of what may yet be lost.
+
+    Raises:
+        JournalError: it is one.
+    """
     if not 0 <= seq <= durable_seq:
         raise JournalError(f"snapshot: expected a durable sequence, at most {durable_seq}, was {seq}")
 
@@ -147,15 +159,20 @@ class GroupCommit:
             self._work.notify()  # whoever appended before has not come to wait yet, and may not for long
 
     def _wait_for_room(self, more_bytes: int) -> None:
-        self._check()
+        self.check()
         while self._appends and (
             self._bytes + more_bytes > self._window_bytes or self._appends >= self._window_appends
         ):
             self._work.notify()
             self._done.wait()
-            self._check()
+            self.check()
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise why nothing more is taken, if that is so.
+
+        Raises:
+            JournalError: a write failed, or the journal was halted or closed.
+        """
         if self._failure is not None:
             self._told = True
             raise type(self._failure)(str(self._failure)) from self._failure
@@ -171,11 +188,12 @@ class GroupCommit:
             self._write_group()
 
     def _must_write(self, seq: int) -> bool:
-        """Wait while others write; whether commands are still not durable then, so that it falls to the caller."""
+        """Wait while others write; whether something is still not durable then, so that it falls to the caller."""
         with self._lock:
-            while self._store.durable_seq < seq:
+            # Behind the last command, only notes on it can be missing.
+            while self._store.durable_seq < seq or (self._appends and seq == self._last_seq):
                 if self._failure is not None:
-                    self._check()
+                    self.check()
                 if self._queue and not self._disk.locked():
                     return True
                 self._done.wait()
@@ -191,7 +209,7 @@ class GroupCommit:
             raise JournalError(self._refusal)
         self._end(f"the journal was halted: {reason}")
         if not self._store.sound:
-            self._check()
+            self.check()
         self._sign(FrameKind.HALT, halt_payload(reason))
         self._halted = self._told = True
 
@@ -207,7 +225,7 @@ class GroupCommit:
         finally:
             self._store.release()
         if self._failure is not None and not self._told:
-            self._check()
+            self.check()
 
     def _end(self, refusal: str) -> None:
         """Take nothing more, and return when what can be written is; this thread may then write."""
@@ -254,8 +272,9 @@ class GroupCommit:
                 raise
             finally:
                 with self._lock:
-                    self._bytes -= group_bytes
-                    self._appends -= group_appends
+                    if self._failure is None:  # else it stays counted: whoever waits for it is told
+                        self._bytes -= group_bytes
+                        self._appends -= group_appends
                     if not (again and self._queue) or self._failure:
                         self._done.notify_all()
 

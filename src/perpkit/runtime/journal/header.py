@@ -14,7 +14,7 @@ from perpkit.ports.journal import JournalContext
 
 PAGE_BYTES = 4096
 MAGIC = b"PERPKITJ"
-FORMAT = 1
+FORMAT = 2
 CRC_ZLIB = 1
 _HEADER = struct.Struct("<8sII32sQI")
 _CRC = struct.Struct("<I")
@@ -68,7 +68,11 @@ def new_page(header: Header, slot: Slot) -> bytes:
 
 
 def config_digest_of(context: JournalContext) -> bytes:
-    """Return the configuration's digest as bytes; nothing for a reader who takes any."""
+    """Return the configuration's digest as bytes; nothing for a reader who takes any.
+
+    Raises:
+        JournalError: it is not 64 hex digits.
+    """
     digest = context.config_digest
     if not digest and context.read_only:
         return b""

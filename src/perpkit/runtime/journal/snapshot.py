@@ -64,7 +64,11 @@ class SnapshotFiles:
         return sorted((int(stem) for stem in stems if stem.isdigit()), reverse=True)
 
     def check(self, last_seq: int) -> None:
-        """Refuse a journal that ends before a snapshot: only what was durable is ever in one."""
+        """Refuse a journal that ends before a snapshot: only what was durable is ever in one.
+
+        Raises:
+            JournalError: it does.
+        """
         newest = max(self.sequences(), default=0)
         if newest > last_seq:
             raise JournalError(
@@ -73,7 +77,11 @@ class SnapshotFiles:
             )
 
     def put(self, seq: int, state: bytes) -> None:
-        """Keep a snapshot, and of the others the newest that is older."""
+        """Keep a snapshot, and of the others the newest that is older.
+
+        Raises:
+            JournalError: it could not be written.
+        """
         try:
             put_file(self._directory / self._name(seq), [pack_snapshot(self._config_digest, seq, state)])
             for old in self.sequences()[KEPT:]:

@@ -6,8 +6,8 @@ from perpkit.runtime.metrics.sink import METRICS, Kind
 
 try:
     from opentelemetry import metrics
-except ImportError as error:
-    raise ImportError("OpenTelemetrySink needs opentelemetry-api: pip install perpkit[otel]") from error
+except ImportError as _error:
+    raise ImportError("OpenTelemetrySink needs opentelemetry-api: pip install perpkit[otel]") from _error
 
 
 class OpenTelemetrySink:

@@ -7,8 +7,8 @@ from perpkit.runtime.metrics.sink import METRICS, Kind, Metric
 
 try:
     from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
-except ImportError as error:
-    raise ImportError("PrometheusSink needs prometheus-client: pip install perpkit[prometheus]") from error
+except ImportError as _error:
+    raise ImportError("PrometheusSink needs prometheus-client: pip install perpkit[prometheus]") from _error
 
 _T = TypeVar("_T", Counter, Gauge, Histogram)
 

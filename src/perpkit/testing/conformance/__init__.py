@@ -14,10 +14,19 @@ from perpkit.plugin import Port
 # Before the modules are imported: without it a failure in somebody else's test run says nothing but "assert False".
 pytest.register_assert_rewrite(*(f"{__name__}.{each.name}" for each in pkgutil.iter_modules(__path__)))
 
-from perpkit.testing.conformance.base import Conformance, FoldConformance, Rule, broken, rule, rules_of  # noqa: E402
+from perpkit.testing.conformance.base import (  # noqa: E402
+    Conformance,
+    FoldConformance,
+    OutsideConformance,
+    Rule,
+    broken,
+    rule,
+    rules_of,
+)
 from perpkit.testing.conformance.book import OrderBookConformance  # noqa: E402
 from perpkit.testing.conformance.clearing import ClearingConformance  # noqa: E402
 from perpkit.testing.conformance.custody import CustodyConformance  # noqa: E402
+from perpkit.testing.conformance.decider import DeciderConformance  # noqa: E402
 from perpkit.testing.conformance.deleveraging import DeleveragingConformance  # noqa: E402
 from perpkit.testing.conformance.funding import FundingConformance  # noqa: E402
 from perpkit.testing.conformance.insurance import InsuranceConformance  # noqa: E402
@@ -49,6 +58,7 @@ __all__ = [
     "ClearingConformance",
     "Conformance",
     "CustodyConformance",
+    "DeciderConformance",
     "DeleveragingConformance",
     "FeeConformance",
     "FoldConformance",
@@ -61,6 +71,7 @@ __all__ = [
     "MarkPriceConformance",
     "OrderBookConformance",
     "OrderCheckConformance",
+    "OutsideConformance",
     "Rule",
     "broken",
     "rule",

@@ -6,17 +6,18 @@ import pytest
 from hypothesis import example, given
 
 from perpkit.errors import InvariantError
-from perpkit.model.cause import CancelReason, Cause
+from perpkit.model.cause import Cause
 from perpkit.model.command import Command
 from perpkit.model.event import FundingSettled, OrderCancelled, Rejected
 from perpkit.model.ids import HOUSE, INVENTORY_LONG
 from perpkit.model.ledger import Chart, Posting, house, insurance, isolated_margin, of_market, wallet, withdrawal
-from perpkit.model.position import Closing
+from perpkit.model.position import Closing, PositionMode
+from perpkit.model.reject import RejectReason
 from perpkit.plugin import CLEARING, NoOptions, Registry
-from perpkit.ports import Clearing, ClearingContext
+from perpkit.ports import Clearing
 from perpkit.reference.clearing import ReferenceClearing
-from perpkit.testing.builders import clearing_context, market_table
-from perpkit.testing.conformance.base import Conformance, law, rule
+from perpkit.testing.builders import clearing_context
+from perpkit.testing.conformance.base import law, rule
 from perpkit.testing.conformance.clearing_desk import (
     BUY,
     CRASH,
@@ -30,26 +31,18 @@ from perpkit.testing.conformance.clearing_desk import (
     filled,
     offered,
     realized,
-    refusals,
-    writes,
 )
+from perpkit.testing.conformance.clearing_orders import OrderRules
+from perpkit.testing.conformance.clearing_writes import writes
 from perpkit.testing.strategies import order_streams
-from perpkit.units import SCALE, Units
+from perpkit.units import SCALE
 
 
-class ClearingConformance(Conformance[Clearing, ClearingContext]):
+class ClearingConformance(OrderRules):
     """Ledger, positions, reservations and books behind a closed set of writes; see `perpkit.ports.clearing`."""
 
     port = CLEARING
     code = "CLEARING"
-
-    def context(self) -> ClearingContext:
-        """Return a linear and an inverse market in one asset of whole units, without fees."""
-        return clearing_context(market_table(), market_table("inverse", id=2))
-
-    def desk(self, *deposits: Units) -> Desk:
-        """Return a new clearing with accounts 1, 2, …"""
-        return Desk(self.made(), deposits or (10_000, 10_000, 10_000))
 
     def exercise(self, part: Clearing) -> list[object]:
         """Trade, flip, isolate, pay funding, refuse, cancel, take over and deleverage; look, and dump."""
@@ -62,6 +55,11 @@ class ClearingConformance(Conformance[Clearing, ClearingContext]):
             desk.place(2, BUY, 10, 99),
             desk.place(3, BUY, 500, 99),
             desk.place(3, SELL, 30, 100, reduce_only=True),
+            desk.amend(2, 7, size=8),
+            desk.amend(2, 7, price=98),
+            desk.adjust(3, 40),
+            desk.preview(2, SELL, 20, 98),
+            desk.set_mode(2, PositionMode.HEDGE, market=2),
             desk.fund(SCALE // 3),
             desk.settle(1),
             desk.cancel(2, 7),
@@ -157,52 +155,6 @@ class ClearingConformance(Conformance[Clearing, ClearingContext]):
         assert (desk.wallet(1), desk.wallet(2)) == (10_000 - 1 - 3, 10_000 + 0 + 1)
         assert desk.clearing.balance(house(Chart.FEES, 1)) == 3
 
-    @rule(90, "a resting order is known by its number, and by its owner's")
-    def test_order(self) -> None:
-        """To nobody else."""
-        desk = self.desk()
-        desk.place(1, BUY, 10, 99)
-        desk.place(2, SELL, 4, 99)
-        clearing = desk.clearing
-        (rests,) = clearing.orders(1, BUY)
-        assert (rests.id, rests.size_lots, rests.price_ticks) == (1, 6, 99)
-        assert clearing.order(1, 1, 1, 0) == clearing.order(1, 1, 0, 10) == rests
-        assert clearing.order(1, 2, 1, 0) is clearing.order(1, 1, 2, 0) is None
-        assert [(level.price_ticks, level.size_lots) for level in clearing.levels(1, BUY, 5)] == [(99, 6)]
-
-    @rule(100, "what rests sets margin aside; a fill frees its part, a cancel the rest")
-    def test_reservations(self) -> None:
-        """The need is that of the greatest position that there may be."""
-        desk = self.desk()
-        needs = [desk.clearing.need(1, 1).initial_units]
-        desk.place(1, BUY, 10, 100)
-        needs.append(desk.clearing.need(1, 1).initial_units)
-        desk.place(2, SELL, 4, 100)
-        needs.append(desk.clearing.need(1, 1).initial_units)
-        (cancelled,) = desk.cancel(1, 1)
-        needs.append(desk.clearing.need(1, 1).initial_units)
-        assert needs == [0, 50, 50, 20]
-        assert isinstance(cancelled, OrderCancelled)
-        assert (cancelled.size_lots, cancelled.left_lots, cancelled.reason) == (6, 0, CancelReason.REQUESTED)
-        assert list(desk.clearing.orders(1, BUY)) == []
-
-    @rule(110, "a refusal is one event, with the first reason of the table that applies")
-    def test_refusals(self) -> None:
-        """Whatever else is wrong."""
-        for expected, events in refusals(self.desk()):
-            (refused,) = events
-            assert isinstance(refused, Rejected)
-            assert refused.reason is expected
-
-    @rule(120, "a refusal changes nothing")
-    def test_refusals_change_nothing(self) -> None:
-        """Not even the version."""
-        desk, before, version = self.desk(), b"", 0
-        for reason, _ in refusals(desk):
-            if before:
-                assert (desk.clearing.dump(), desk.clearing.version) == (before, version), reason.text
-            before, version = desk.clearing.dump(), desk.clearing.version
-
     @rule(130, "a write counts, and a read does not")
     def test_version(self) -> None:
         """By this the exchange knows what there is to take back after a fault."""
@@ -212,12 +164,17 @@ class ClearingConformance(Conformance[Clearing, ClearingContext]):
             ("mark", {"price": 101}),
             ("trade", {"buyer": 1, "seller": 2, "size": 10, "price": 100}),
             ("place", {"account": 1, "side": BUY, "size": 5, "price": 90}),
+            ("amend", {"account": 1, "order_id": 3, "size": 4}),
+            ("amend", {"account": 1, "order_id": 3, "price": 89}),
             ("cancel", {"account": 1, "order_id": 3}),
             ("place", {"account": 1, "side": BUY, "size": 5, "price": 90}),
             ("cancel_all", {"account": None, "market": 1}),
             ("fund", {"per_lot_scaled": SCALE}),
             ("settle", {"account": 1}),
+            ("set_mode", {"account": 3, "mode": PositionMode.ONE_WAY}),
             ("isolate", {"account": 3, "leverage": 5}),
+            ("trade", {"buyer": 3, "seller": 2, "size": 10, "price": 100}),
+            ("adjust", {"account": 3, "amount": 10}),
             ("take_over", {"account": 1, "price": 100}),
         )
         for doing in doings:
@@ -226,19 +183,6 @@ class ClearingConformance(Conformance[Clearing, ClearingContext]):
             written = desk.clearing.version
             content(desk.clearing)
             assert version < written == desk.clearing.version, doing
-
-    @rule(140, "a reduce-only order never opens, and shrinks with what there is to reduce")
-    def test_reduce_only(self) -> None:
-        """It is cut when it comes, and again when the position shrinks."""
-        desk = self.desk()
-        desk.trade(1, 2, 10, 100)
-        desk.place(1, SELL, 15, 103, reduce_only=True)
-        assert [each.size_lots for each in desk.clearing.orders(1, SELL)] == [10]
-        desk.place(2, BUY, 4, 99)
-        events = desk.place(1, SELL, 4, 99)
-        (cut,) = (event for event in events if isinstance(event, OrderCancelled))
-        assert (cut.size_lots, cut.left_lots, cut.reason) == (4, 6, CancelReason.REDUCE_ONLY)
-        assert [each.size_lots for each in desk.clearing.orders(1, SELL)] == [6]
 
     @rule(150, "a forced close takes what the book has within its limit, and cancels the rest")
     def test_close_on_book(self) -> None:
@@ -311,6 +255,51 @@ class ClearingConformance(Conformance[Clearing, ClearingContext]):
         assert (desk.wallet(1), desk.clearing.balance(margin)) == (9_940, 60)
         desk.trade(2, 1, 6, 100)
         assert (desk.wallet(1), desk.clearing.balance(margin)) == (10_000, 0)
+
+    @rule(250, "margin moves between the wallet and an isolated position, and none is lost on the way")
+    def test_adjust_margin(self) -> None:
+        """What stays is at least the initial margin, and bears the market's stress."""
+        desk, margin = self.desk(), isolated_margin(1, 1, 1, 0)
+        desk.isolate(1, leverage=10)
+        desk.trade(1, 2, 10, 100)
+        for amount, held in ((50, 150), (-30, 120), (-21, 120), (-121, 120), (9_881, 120), (-20, 100)):
+            desk.adjust(1, amount)
+            assert (desk.wallet(1), desk.clearing.balance(margin)) == (10_000 - held, held)
+            (slot,) = desk.clearing.need(1, 1).slots
+            assert slot.equity_units == held
+
+    @rule(280, "position modes: one-way has id 0, hedge id 1 for longs and id 2 for shorts")
+    def test_position_mode(self) -> None:
+        """In hedge mode the other side only closes; a mode is chosen while nothing is held and nothing rests."""
+        desk, taken = self.desk(), [Rejected(reason=RejectReason.POSITION_MODE)]
+        assert desk.clearing.position_mode(1, 1) is PositionMode.MULTI
+        desk.set_mode(1, PositionMode.ONE_WAY)
+        assert desk.place(1, BUY, 10, 99, position_id=1) == taken
+        desk.set_mode(1, PositionMode.HEDGE)
+        assert (desk.clearing.position_mode(1, 1), desk.clearing.position_mode(1, 2)) == (
+            PositionMode.HEDGE,
+            PositionMode.MULTI,
+        )
+        assert desk.place(1, BUY, 10, 99) == taken
+        assert desk.place(1, SELL, 10, 99, position_id=1) == [Rejected(reason=RejectReason.NOTHING_TO_REDUCE)]
+        desk.place(2, SELL, 10, 100)
+        desk.place(1, BUY, 10, 100, position_id=1)
+        desk.place(2, BUY, 15, 100)
+        desk.place(1, SELL, 15, 100, position_id=1)
+        assert desk.position(1, position_id=1) == (0, 0)
+        desk.place(1, SELL, 5, 100, position_id=2)
+        assert desk.position(1, position_id=2) == (-5, -500)
+        assert desk.set_mode(1, PositionMode.MULTI) == [Rejected(reason=RejectReason.TERMS_IN_USE)]
+
+    @rule(290, "a stressed need is that of a pool whose markets moved against it")
+    def test_stressed_need(self) -> None:
+        """By the stress of each market, here one in a hundred; and no mark is changed by it."""
+        desk = self.desk()
+        desk.trade(1, 2, 10, 100)
+        for account, maintenance in ((1, 20), (2, 21), (3, 0)):
+            stressed = desk.clearing.stressed_need(account, 1)
+            assert (stressed.equity_units, stressed.maintenance_units) == (10_000 - 10 * (account < 3), maintenance)
+        assert desk.clearing.need(1, 1).equity_units == 10_000
 
     @rule(200, "pools in breach are told the worst first, and none whose market is stopped")
     def test_breached(self) -> None:

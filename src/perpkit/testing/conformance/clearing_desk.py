@@ -4,18 +4,26 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, TypeAlias
 
-from hypothesis import strategies as st
-
 from perpkit.engine.config import ExchangeConfig
 from perpkit.engine.exchange import Exchange
 from perpkit.model.cause import CancelReason, Cause
-from perpkit.model.command import CancelOrder, Command, IndexQuotes, PlaceOrder, SetPositionTerms
+from perpkit.model.command import (
+    AdjustMargin,
+    AmendOrder,
+    CancelOrder,
+    Command,
+    IndexQuotes,
+    PlaceOrder,
+    SetPositionMode,
+    SetPositionTerms,
+)
 from perpkit.model.event import Event, Filled, PositionChanged
 from perpkit.model.ids import HOUSE, INVENTORY_LONG, INVENTORY_SHORT, AccountId, MarketId, OrderId, PositionId
 from perpkit.model.ledger import Chart, Posting, house, insurance, wallet, withdrawal
 from perpkit.model.market import MarketState
 from perpkit.model.order import Side, TimeInForce
-from perpkit.model.position import Closing, Exposure
+from perpkit.model.position import Closing, Exposure, PositionMode
+from perpkit.model.preview import Preview
 from perpkit.model.reject import RejectReason
 from perpkit.plugin import CLEARING, NoOptions, Provider, Registry, hookimpl
 from perpkit.ports import Clearing, ClearingContext
@@ -33,59 +41,6 @@ CRASH: list[Command] = [IndexQuotes(quotes=quotes_of({1: 80, 2: 100}, FIRST_NS),
 Write: TypeAlias = tuple[str, dict[str, Any]]
 """A method of `Desk`, and what to give it."""
 
-_ACCOUNTS, _MARKETS, _PRICES = st.integers(1, 3), st.integers(1, 2), st.integers(95, 105)
-_SIZES = st.sampled_from((5, 40, 90))
-_FLAGS: tuple[dict[str, Any], ...] = (
-    {},
-    {},
-    {"time_in_force": IOC},
-    {"time_in_force": FOK},
-    {"post_only": True},
-    {"reduce_only": True},
-    {"is_market": True},
-    {"position_id": 1},
-    {"locked": True},
-)
-_KEYS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
-    "trade": {"buyer": _ACCOUNTS, "seller": _ACCOUNTS, "size": _SIZES, "price": _PRICES, "market": _MARKETS},
-    "place": {
-        "account": _ACCOUNTS,
-        "side": st.sampled_from(Side),
-        "size": _SIZES,
-        "price": _PRICES,
-        "market": _MARKETS,
-    },
-    "cancel": {"account": _ACCOUNTS, "market": _MARKETS, "order_id": st.integers(1, 8)},
-    "cancel_all": {"market": _MARKETS, "account": st.sampled_from((1, 2, 3, None))},
-    "mark": {"market": _MARKETS, "price": st.sampled_from((60, 90, 101, 115, 150))},
-    "fund": {"market": _MARKETS, "per_lot_scaled": st.sampled_from((-SCALE, -1, SCALE // 3))},
-    "settle": {"account": _ACCOUNTS},
-    "isolate": {"account": _ACCOUNTS, "market": _MARKETS, "leverage": st.sampled_from((0, 10, 30))},
-    "deposit": {"account": _ACCOUNTS, "amount": st.integers(1, 5_000)},
-    "withdraw": {"account": _ACCOUNTS, "amount": st.integers(1, 5_000)},
-    "close": {"account": _ACCOUNTS, "market": _MARKETS, "limit": st.integers(90, 110)},
-    "take_over": {"account": _ACCOUNTS, "market": _MARKETS, "price": st.sampled_from((70, 95, 100, 140))},
-    "unwind": {
-        "account": _ACCOUNTS,
-        "market": _MARKETS,
-        "moved_to": st.sampled_from((70, 140)),
-        "price": st.sampled_from((90, 110)),
-    },
-}
-_KINDS = st.sampled_from((*_KEYS, *["trade"] * 4, *["place"] * 4, "unwind", "isolate"))
-_DRAWN = {name: st.fixed_dictionaries(keys) for name, keys in _KEYS.items()}
-
-
-@st.composite
-def writes(draw: st.DrawFn, *, length_max: int = 10) -> list[Write]:
-    """Draw writes for `Desk.do`: mostly trades and orders near 100, of three accounts in two markets."""
-    drawn: list[Write] = []
-    for _ in range(draw(st.integers(1, length_max))):
-        kind = draw(_KINDS)
-        flags = draw(st.sampled_from(_FLAGS)) if kind == "place" else {}
-        drawn.append((kind, draw(_DRAWN[kind]) | flags))
-    return drawn
-
 
 class Desk:
     """A clearing whose accounts 1, 2, … have money, whose fund has 50,000, and whose markets have the mark 100."""
@@ -93,7 +48,7 @@ class Desk:
     def __init__(self, clearing: Clearing, deposits: Sequence[Units] = (10_000, 10_000, 10_000)) -> None:
         self.clearing = clearing
         self.orders: OrderId = 0
-        self.withdrawals = 0
+        self.withdrawals: int = 0
         for account, amount in enumerate(deposits, start=1):
             self.deposit(account, amount)
         clearing.post([Posting(house(Chart.CUSTODY_HOT, 1), insurance(1, 1), 50_000)])
@@ -101,7 +56,7 @@ class Desk:
             self.mark(100, market)
 
     def do(self, write: Write) -> Sequence[Event]:
-        """Do one of `writes`."""
+        """Do one of `clearing_writes.writes`."""
         name, keys = write
         events: Sequence[Event] = getattr(self, name)(**keys) or ()
         return events
@@ -149,7 +104,30 @@ class Desk:
     ) -> Sequence[Event]:
         """Place an order under the next number; its client knows it by ten times that."""
         self.orders += 1
-        command = PlaceOrder(
+        return self.clearing.place(self._order(account, side, size, price, market, more), self.orders, state, locked)
+
+    def preview(
+        self,
+        account: AccountId,
+        side: Side,
+        size: Lots,
+        price: Ticks,
+        market: MarketId = 1,
+        *,
+        state: MarketState = MarketState.OPEN,
+        locked: bool = False,
+        **more: Any,
+    ) -> Preview:
+        """Ask what `place` would do if it came next."""
+        self.orders += 1
+        command = self._order(account, side, size, price, market, more)
+        self.orders -= 1
+        return self.clearing.preview(command, self.orders + 1, state, locked)
+
+    def _order(
+        self, account: AccountId, side: Side, size: Lots, price: Ticks, market: MarketId, more: dict[str, Any]
+    ) -> PlaceOrder:
+        return PlaceOrder(
             account=account,
             market=market,
             side=side,
@@ -158,7 +136,6 @@ class Desk:
             client_order_id=10 * self.orders,
             **more,
         )
-        return self.clearing.place(command, self.orders, state, locked)
 
     def trade(
         self, buyer: AccountId, seller: AccountId, size: Lots, price: Ticks, market: MarketId = 1
@@ -172,9 +149,22 @@ class Desk:
         command = CancelOrder(account=account, market=market, order_id=order_id)
         return self.clearing.cancel(command, CancelReason.REQUESTED)
 
-    def cancel_all(self, market: MarketId, account: AccountId | None) -> Sequence[Event]:
-        """Cancel an account's orders, or everybody's."""
-        return self.clearing.cancel_all(market, account, CancelReason.LOCKED)
+    def amend(
+        self, account: AccountId, order_id: OrderId, market: MarketId = 1, *, size: Lots = 0, price: Ticks = 0
+    ) -> Sequence[Event]:
+        """Change an order."""
+        command = AmendOrder(account=account, market=market, order_id=order_id, size_lots=size, price_ticks=price)
+        return self.clearing.amend(command, MarketState.OPEN, False)
+
+    def cancel_all(
+        self,
+        market: MarketId,
+        account: AccountId | None,
+        side: Side | None = None,
+        position_id: PositionId | None = None,
+    ) -> Sequence[Event]:
+        """Cancel an account's orders, or everybody's; or those of one side, of one position."""
+        return self.clearing.cancel_all(market, account, CancelReason.LOCKED, side, position_id)
 
     def fund(self, per_lot_scaled: int, market: MarketId = 1) -> Sequence[Event]:
         """Let funding accrue."""
@@ -188,6 +178,14 @@ class Desk:
         """Ask for a margin of its own."""
         terms = SetPositionTerms(account=account, market=market, isolated=True, leverage=leverage)
         return self.clearing.set_position_terms(terms)
+
+    def set_mode(self, account: AccountId, mode: PositionMode, market: MarketId = 1) -> Sequence[Event]:
+        """Ask that positions be told apart in another way."""
+        return self.clearing.set_position_mode(SetPositionMode(account=account, market=market, mode=mode))
+
+    def adjust(self, account: AccountId, amount: Units, market: MarketId = 1) -> Sequence[Event]:
+        """Move margin to an isolated position, or back."""
+        return self.clearing.adjust_margin(AdjustMargin(account=account, market=market, amount_units=amount))
 
     def close(self, account: AccountId, limit: Ticks, market: MarketId = 1) -> Sequence[Event]:
         """Close a position on the book, as a liquidation does."""
@@ -245,7 +243,8 @@ def content(clearing: Clearing) -> list[object]:
     markets = clearing.marks()
     seen: list[object] = [clearing.accounts(), dict(markets), clearing.conservation(1), clearing.breached(frozenset())]
     for account in (*clearing.accounts(), HOUSE):
-        seen += [clearing.pool(account, 1), clearing.need(account, 1)]
+        seen += [clearing.pool(account, 1), clearing.need(account, 1), clearing.stressed_need(account, 1)]
+        seen += [clearing.position_mode(account, market) for market in markets]
     for market, stands in markets.items():
         seen += [clearing.totals(market), list(clearing.holders(market))]
         for side in Side:
@@ -279,6 +278,12 @@ def refusals(desk: Desk) -> Iterator[tuple[RejectReason, Sequence[Event]]]:
         order |= put_right
         yield reason, desk.place(1, BUY, **order)
     yield RejectReason.UNKNOWN_ORDER, desk.cancel(1, 2)
+    yield RejectReason.UNKNOWN_ORDER, desk.amend(1, 3, size=5)
+    yield RejectReason.SIZE_NOT_POSITIVE, desk.amend(2, 3, size=-5)
+    yield RejectReason.PRICE_OUT_OF_BOUNDS, desk.amend(2, 3, price=9)
+    yield RejectReason.INSUFFICIENT_MARGIN, desk.amend(2, 3, size=9_000)
+    yield RejectReason.TERMS_IN_USE, desk.set_mode(1, PositionMode.HEDGE)
+    yield RejectReason.NOT_ISOLATED, desk.adjust(1, 10)
     yield RejectReason.TERMS_IN_USE, desk.isolate(1, leverage=99)
     yield RejectReason.LEVERAGE_TOO_HIGH, desk.isolate(3, leverage=99)
 

@@ -12,7 +12,7 @@ from perpkit.ports import ExchangeContext, InsuranceFund
 from perpkit.ports.insurance import FundMove
 from perpkit.testing.builders import exchange_context, loss, market_table
 from perpkit.testing.conformance.base import FoldConformance, law, rule
-from perpkit.units import HOUR_NS, Units
+from perpkit.units import HOUR_NS, Nanos, Units
 
 CONTEXT = exchange_context(market_table(id=1), market_table(id=2))
 START_NS = 8 * HOUR_NS
@@ -26,7 +26,8 @@ class Purse:
     """The balances of a fund, as the ledger keeps them: every move is posted."""
 
     def __init__(self, part: InsuranceFund, each_units: Units = 1_000) -> None:
-        self.part, self.now_ns = part, START_NS
+        self.part: InsuranceFund = part
+        self.now_ns: Nanos = START_NS
         self.balances: dict[FundId, Units] = dict.fromkeys(part.funds(), each_units)
 
     def pay(self, market: int, amount_units: Units) -> Sequence[FundMove]:

@@ -21,7 +21,7 @@ DURABLE = "durable"
 """The capability of a journal that is there for whoever opens the directory next, in whatever process."""
 
 FRAME_BYTES_MAX = 1 << 20
-few = settings(law, max_examples=25)
+few: settings = settings(law, max_examples=25)
 """For laws whose every example opens files and waits for a disk."""
 
 

@@ -1,6 +1,7 @@
 """What a liquidation policy has to keep."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 from hypothesis import given
@@ -17,7 +18,7 @@ from perpkit.testing.conformance.base import law, rule
 from perpkit.testing.conformance.decider import DeciderConformance
 from perpkit.units import Lots, Ticks, Units
 
-MARKET = {
+MARKET: dict[str, Any] = {
     "price_min": "80",
     "price_max": "125",
     "brackets": [
@@ -49,7 +50,7 @@ class Broke:
 
 
 SIZES = st.integers(1, 60) | st.integers(-60, -1)
-COMMON = {
+COMMON: dict[str, st.SearchStrategy[Any]] = {
     "orders": st.integers(0, 2),
     "equity_percent": st.integers(-60, 99),
     "takes": st.lists(st.sampled_from((0, 30, 100)), min_size=1, max_size=2),
@@ -82,10 +83,14 @@ class Workout:
     """
 
     def __init__(self, drawn: Broke) -> None:
-        self.lots = dict(sorted(drawn.lots.items()))
-        self.orders, self.isolated, self.takes = drawn.orders, drawn.isolated, drawn.takes
-        self.money_units, self.unpaid_units = 0, drawn.owed_units
-        self.steps, self.stalled = 0, False
+        self.lots: dict[tuple[MarketId, PositionId], Lots] = dict(sorted(drawn.lots.items()))
+        self.orders: int = drawn.orders
+        self.isolated: bool = drawn.isolated
+        self.takes: Sequence[int] = drawn.takes
+        self.money_units: Units = 0
+        self.unpaid_units: Units = drawn.owed_units
+        self.steps: int = 0
+        self.stalled: bool = False
         need = MODEL.need(self.pool(), AT_100)
         maintenance = need.slots[0].maintenance_units if self.isolated else need.maintenance_units
         equity = maintenance * drawn.equity_percent // 100

@@ -1,21 +1,24 @@
 """What fees and order checks have to keep."""
 
+import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
 from perpkit.model.ids import account_id
-from perpkit.model.order import Order, Side, TimeInForce
+from perpkit.model.order import Side, TimeInForce
 from perpkit.plugin import FEES, ORDER_CHECKS
 from perpkit.ports import FeeSchedule, MarketContext, OrderCheck
+from perpkit.ports.trading import OrderCase
 from perpkit.testing.builders import mark, market_context, order
 from perpkit.testing.conformance.base import law, rule
 from perpkit.testing.conformance.decider import DeciderConformance
-from perpkit.units import SCALE, Lots, Ticks
+from perpkit.units import SCALE, Lots
 
 CONTEXT = market_context()
 NUMBERS = st.integers(0, 9)
 BOOKS = ((None, None), (99, None), (None, 101), (99, 101))
 PRICES = st.integers(10, 1_000)
+LOTS = st.integers(0, 20_000)
 ORDERS = st.builds(
     order,
     st.integers(1, 10**9),
@@ -25,6 +28,19 @@ ORDERS = st.builds(
     account=st.integers(1, 9),
     time_in_force=st.sampled_from(TimeInForce),
     reduce_only=st.booleans(),
+)
+CASES = st.builds(
+    OrderCase,
+    order=ORDERS,
+    mark=st.builds(mark, PRICES),
+    best_bid_ticks=st.sampled_from((None, 99)),
+    best_ask_ticks=st.sampled_from((None, 101)),
+    long_lots=LOTS,
+    short_lots=LOTS,
+    open_buy_lots=LOTS,
+    open_sell_lots=LOTS,
+    open_orders=st.integers(0, 200),
+    open_interest_lots=LOTS,
 )
 
 
@@ -72,21 +88,33 @@ class OrderCheckConformance(DeciderConformance[OrderCheck, MarketContext]):
         return CONTEXT
 
     def exercise(self, part: OrderCheck) -> list[object]:
-        """Show small and large orders near the mark and far from it, before books with and without a side."""
+        """Show small and large orders near the mark and far from it, to new accounts and to some that hold much."""
         return [
-            part.admits(order(number, side, size, price), mark(100), bid, ask)
+            part.admits(
+                OrderCase(
+                    order=order(number, side, size, price),
+                    mark=mark(100),
+                    best_bid_ticks=bid,
+                    best_ask_ticks=ask,
+                    long_lots=held,
+                    open_sell_lots=held,
+                    open_orders=held,
+                    open_interest_lots=held,
+                )
+            )
             for number, (bid, ask) in enumerate(BOOKS, start=1)
             for side in Side
             for size in (1, 10_000)
             for price in (10, 89, 100, 111, 1_000)
+            for held in (0, 150)
         ]
 
     @rule(10, "an answer is True or False")
     @law
-    @given(arriving=ORDERS, mark_ticks=PRICES, book=st.sampled_from(BOOKS))
-    def test_answers(self, arriving: Order, mark_ticks: Ticks, book: tuple[Ticks | None, Ticks | None]) -> None:
-        """Whatever arrives, before whatever book."""
-        assert type(self.made().admits(arriving, mark(mark_ticks), *book)) is bool
+    @given(case=CASES)
+    def test_answers(self, case: OrderCase) -> None:
+        """Whatever arrives, whoever sends it, before whatever book."""
+        assert type(self.made().admits(case)) is bool
 
     @rule(20, "a plain order at the mark comes in")
     def test_plain_order(self) -> None:
@@ -94,14 +122,17 @@ class OrderCheckConformance(DeciderConformance[OrderCheck, MarketContext]):
         part = self.made()
         sizes: tuple[Lots, ...] = (1, 10, 100, 1_000)
         for side in Side:
-            for book in BOOKS:
-                assert any(part.admits(order(1, side, size, 100), mark(100), *book) for size in sizes)
+            for bid, ask in BOOKS:
+                cases = [
+                    OrderCase(order=order(1, side, size, 100), mark=mark(100), best_bid_ticks=bid, best_ask_ticks=ask)
+                    for size in sizes
+                ]
+                assert any(part.admits(case) for case in cases)
 
     @rule(30, "the number of an order is no reason")
     @law
-    @given(arriving=ORDERS, number=st.integers(1, 10**9), book=st.sampled_from(BOOKS))
-    def test_number(self, arriving: Order, number: int, book: tuple[Ticks | None, Ticks | None]) -> None:
+    @given(case=CASES, number=st.integers(1, 10**9))
+    def test_number(self, case: OrderCase, number: int) -> None:
         """The exchange gave it; it says nothing of the order."""
-        part, fields = self.made(), (arriving.side, arriving.size_lots, arriving.price_ticks)
-        first, second = order(arriving.id, *fields), order(number, *fields)
-        assert part.admits(first, mark(100), *book) == part.admits(second, mark(100), *book)
+        part = self.made()
+        assert part.admits(case) == part.admits(attrs.evolve(case, order=attrs.evolve(case.order, id=number)))
