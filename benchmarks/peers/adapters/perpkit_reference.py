@@ -1,0 +1,45 @@
+"""An `Order` a message, `plan` and `commit`; each fill is read from the plan."""
+
+from perpkit.model.order import Order, Side, TimeInForce
+from perpkit.plugin import BOOK, NoOptions, Registry
+from perpkit.testing.builders import market_context
+
+LIMIT, CANCEL = 0, 1
+ANY_PRICE_TICKS = {1: 1 << 40, -1: 1}
+
+
+def prepare(messages):
+    book = Registry.builtin().get(BOOK, "price-time").build(market_context(), NoOptions())
+    sides = {1: Side.BUY, -1: Side.SELL}
+    gtc, ioc = TimeInForce.GTC, TimeInForce.IOC
+    trades = lots = notional = 0
+
+    def replay():
+        nonlocal trades, lots, notional
+        for kind, order_id, side, price, size, account in messages:
+            if kind == CANCEL:
+                book.reduce(order_id, size)
+                continue
+            plan = book.plan(
+                Order(
+                    id=order_id,
+                    account=account,
+                    market=1,
+                    position_id=0,
+                    side=sides[side],
+                    size_lots=size,
+                    price_ticks=price if kind == LIMIT else ANY_PRICE_TICKS[side],
+                    time_in_force=gtc if kind == LIMIT else ioc,
+                )
+            )
+            book.commit(plan)
+            for match in plan.matches:
+                trades += 1
+                lots += match.size_lots
+                notional += match.size_lots * match.price_ticks
+
+    def outcome():
+        left = sum(order.size_lots for side in Side for order in book.orders(side))
+        return {"trades": trades, "lots": lots, "notional": notional, "left_lots": left}
+
+    return replay, outcome
