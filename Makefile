@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constrain
 INSTALL := $(PIP) --build-constraint constraints.txt
 PLUGINS := $(patsubst plugins/%/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 
-.PHONY: help demo test soak torture mutation peers lint types layers docs reference check clean
+.PHONY: help demo test soak native-checks torture mutation peers lint types layers docs reference check clean
 .NOTPARALLEL:
 .SECONDEXPANSION:
 
@@ -22,6 +22,7 @@ help:
 	@echo "make reference                 write the reference pages that are made from the code"
 	@echo "make soak [ARGS='--seeds 40']  every command on seeded exchanges under faults: 20 million over 2,000 seeds"
 	@echo "make torture                   a million cuts, 100,000 flipped bits, 1,000 kills"
+	@echo "make native-checks [ARGS=overflow]  the native book, trapping overflow and watching every access to memory"
 	@echo "make mutation                  which changes to the money modules no test notices"
 	@echo "make peers [ARGS='--write-docs']  order books that pip can install, on the same messages"
 	@echo "make check                     lint, types, layers, docs, test"
@@ -39,6 +40,9 @@ test: $(STAMPS)/test $(PLUGINS:%=$(STAMPS)/plugin-%)
 
 soak: $(STAMPS)/test
 	$(BIN)/python -m tests.simulation.run $(ARGS)
+
+native-checks: $(STAMPS)/test
+	for check in $(or $(ARGS),overflow memory); do plugins/perpkit-fast/checks.sh $$check $(abspath $(BIN))/python || exit 1; done
 
 torture: $(STAMPS)/test
 	PERPKIT_CUTS=1000000 PERPKIT_FLIPS=100000 PERPKIT_REPLAYS=1000 PERPKIT_SNAPSHOTS=1000 PERPKIT_KILLS=1000 \
@@ -91,6 +95,6 @@ $(STAMPS)/venv: constraints.txt
 	@mkdir -p $(@D) && touch $@
 
 # A plugin that cannot be built (no compiler, say) leaves a log instead of a stamp; `make test` names it and goes on.
-$(STAMPS)/plugin-%: plugins/%/pyproject.toml $$(wildcard plugins/$$*/src/*/*.p??) $(STAMPS)/test
+$(STAMPS)/plugin-%: plugins/%/pyproject.toml $$(wildcard plugins/$$*/setup.py plugins/$$*/src/*/*.p?? plugins/$$*/src/*/*.h) $(STAMPS)/test
 	@echo "installing plugins/$*"
 	@rm -f $@; if $(INSTALL) -e plugins/$* >$@.log 2>&1; then touch $@; fi

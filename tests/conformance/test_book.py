@@ -95,7 +95,7 @@ class LosesItsPlace(PriceTimeBook):
         left = super().reduce(order_id, by_lots)
         if left:
             order = self._orders[order_id]
-            level = self._of(order.side)[-order.side * order.price_ticks]
+            level = self._of(order.side).orders[-order.side * order.price_ticks]
             level[order_id] = level.pop(order_id)
         return left
 

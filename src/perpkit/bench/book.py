@@ -28,7 +28,7 @@ MESSAGES, ROUNDS = 200_000, 5
 Totals: TypeAlias = tuple[int, int, int]
 """How many trades, of how many lots, for how much in all."""
 
-_GTC, _IOC = TimeInForce.GTC, TimeInForce.IOC
+_GTC, _IOC, _CANCELS = TimeInForce.GTC, TimeInForce.IOC, Kind.CANCEL
 _PLACE, _CANCEL, _MATCHED = 301, 303, 312
 _WORST_TICKS = {Side.BUY: 1 << 40, Side.SELL: 1}
 
@@ -102,8 +102,9 @@ class _ByPort:
 
     def replay(self) -> None:
         plan_of, commit, reduce = self.book.plan, self.book.commit, self.book.reduce
+        trades = lots = notional = 0
         for kind, order_id, side, price, size, account in self.stream:
-            if kind == Kind.CANCEL:
+            if kind is _CANCELS:
                 reduce(order_id, size)
                 continue
             limit, until = (price, _GTC) if price else (_WORST_TICKS[side], _IOC)
@@ -121,9 +122,10 @@ class _ByPort:
             )
             commit(plan)
             for met in plan.matches:
-                self.trades += 1
-                self.lots += met.size_lots
-                self.notional += met.size_lots * met.price_ticks
+                trades += 1
+                lots += met.size_lots
+                notional += met.size_lots * met.price_ticks
+        self.trades, self.lots, self.notional = trades, lots, notional
 
     def totals(self) -> Totals:
         return self.trades, self.lots, self.notional
@@ -143,7 +145,7 @@ class _ByCall:
         place, cancel, gtc, ioc = self.book.place, self.book.cancel, _GTC << 1, _IOC << 1
         trades = lots = notional = 0
         for kind, order_id, side, price, size, account in self.stream:
-            if kind == Kind.CANCEL:
+            if kind is _CANCELS:
                 cancel(order_id)
                 continue
             if price:
@@ -284,7 +286,7 @@ def _batches(stream: Sequence[Message]) -> Sequence[bytes]:
 
 def _record(message: Message) -> bytes:
     kind, order_id, side, price, size, account = message
-    if kind == Kind.CANCEL:
+    if kind is _CANCELS:
         return RECORD.pack(_CANCEL, 0, MARKET, order_id, 0, 0, 0, 0, 0, 0)
     flags = (_GTC if price else _IOC) << 1 | (side < 0)
     return RECORD.pack(_PLACE, flags, MARKET, order_id, account, 0, size, price or _WORST_TICKS[side], 0, 0)

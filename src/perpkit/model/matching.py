@@ -22,7 +22,7 @@ def match(taker: Order, makers: Iterable[Order], fills_max: int, version: int) -
         O(makers met).
     """
     left, prevented, reason = taker.size_lots, 0, _IMMEDIATE
-    sign, limit = taker.side, taker.price_ticks
+    sign, limit, prevents = taker.side, taker.price_ticks, taker.self_trade > 0
     matches: list[Match] = []
     gone: set[OrderId] = set()
     for maker, lots in _parts(makers):
@@ -33,7 +33,7 @@ def match(taker: Order, makers: Iterable[Order], fills_max: int, version: int) -
         if len(matches) == fills_max:
             reason = CancelReason.WORK_LIMIT
             break
-        size, own = min(left, lots), bool(taker.self_trade) and is_own(taker, maker)
+        size, own = min(left, lots), prevents and is_own(taker, maker)
         if own and taker.self_trade is SelfTrade.CANCEL_TAKER:
             reason = CancelReason.SELF_TRADE
             break
@@ -69,6 +69,16 @@ def match(taker: Order, makers: Iterable[Order], fills_max: int, version: int) -
         prevented_lots=prevented,
         cancel_reason=reason,
     )
+
+
+def unmatched(taker: Order, version: int) -> MatchPlan:
+    """Return the plan for a taker that meets nobody within its limit: the same as `match` without makers, and faster.
+
+    Cost:
+        Constant.
+    """
+    rests = taker.size_lots if taker.time_in_force is _GTC else 0
+    return MatchPlan(taker=taker, version=version, matches=(), rest_lots=rests, cancel_lots=taker.size_lots - rests)
 
 
 def is_own(taker: Order, maker: Order) -> bool:
