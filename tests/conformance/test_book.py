@@ -208,14 +208,6 @@ class LoadsAllInTheOpen(PriceTimeBook):
         super().load([attrs.evolve(each, hidden_lots=0) for each in orders])
 
 
-class DrawsLots(PriceTimeBook):
-    """Serves a price level in an order of its own, which differs from run to run."""
-
-    def plan(self, taker, /):
-        makers = sorted(self.orders(taker.side.opposite), key=lambda each: hash(str(each.id)))
-        return match(taker, makers, self._fills_max, self._version)
-
-
 LAWS = {"BOOK-150", "BOOK-200", "BOOK-300"}
 EXAMPLES = [rule.id for rule in rules_of(OrderBookConformance) if rule.id not in LAWS and rule.id < "BOOK-900"]
 
@@ -236,7 +228,6 @@ EXAMPLES = [rule.id for rule in rules_of(OrderBookConformance) if rule.id not in
         (ForgivesAnUnknownOrder, "BOOK-120"),
         (CountsFilledLots, "BOOK-130"),
         (KeepsWhatWasThere, "BOOK-140"),
-        (DrawsLots, "BOOK-930"),
     ],
 )
 def test_a_fault_is_caught_by_the_rule_that_is_about_it(faulty, rule):

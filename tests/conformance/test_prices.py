@@ -116,12 +116,6 @@ class StaysBehind(IndexMark):
         return attrs.evolve(found, price_ticks=(found.price_ticks + self._first) // 2)
 
 
-class DrawsLots(IndexMark):
-    def update(self, inputs, /):
-        found = super().update(inputs)
-        return attrs.evolve(found, price_ticks=found.price_ticks + hash(str(found)) % 3)
-
-
 FAULTS = [
     (IndexPriceConformance, TakesAnyMarket, "INDEX-010"),
     (IndexPriceConformance, RoundsAway, "INDEX-020"),
@@ -138,7 +132,6 @@ FAULTS = [
     (MarkPriceConformance, NeverFrozen, "MARK-030"),
     (MarkPriceConformance, ReadsTheOwnBook, "MARK-040"),
     (MarkPriceConformance, StaysBehind, "MARK-050"),
-    (MarkPriceConformance, DrawsLots, "MARK-930"),
 ]
 
 

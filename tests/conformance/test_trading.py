@@ -97,11 +97,6 @@ class CheaperEachTime(MakerTakerFees):
         return super().rate_ppb(account, maker)
 
 
-class FeesByName(MakerTakerFees):
-    def rate_ppb(self, account, maker, /):
-        return hash(str(account)) % 1_000_000
-
-
 class SaysHowFar(PriceBandCheck):
     def admits(self, case, /):
         return case.order.price_ticks - case.mark.price_ticks
@@ -148,7 +143,6 @@ class OnlyOnce(PriceBandCheck):
         (FeeConformance, TakesItAll, "FEES-010"),
         (FeeConformance, Fractions, "FEES-010"),
         (FeeConformance, PaysForWashing, "FEES-020"),
-        (FeeConformance, FeesByName, "FEES-930"),
         (FeeConformance, CheaperEachTime, "FEES-960"),
         (OrderCheckConformance, SaysHowFar, "CHECK-010"),
         (OrderCheckConformance, NeedsABook, "CHECK-010"),
