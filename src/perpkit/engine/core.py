@@ -113,6 +113,10 @@ class Core:
         pool = self.parts.clearing.pool(account, self.config.markets[market].settlement)
         return sum(e.size_lots for e in pool.exposures if (e.market, e.position_id) == (market, position_id))
 
+    def standing(self, account: AccountId, market: MarketId) -> tuple[MarketState, bool]:
+        """Return what clearing has to know of an arriving order: the market's state, and whether its pool is locked."""
+        return self.market_states[market], self.locked(account, self.config.markets[market].settlement)
+
     def fund_balances(self, asset: AssetId) -> Balances:
         """Return what each insurance sub-fund holds of an asset."""
         clearing, fund = self.parts.clearing, self.parts.insurance

@@ -31,7 +31,7 @@ from perpkit.model.position import PositionMode
 from perpkit.model.preview import Preview
 from perpkit.model.price import Quote
 from perpkit.ports.context import AssetSpec
-from perpkit.units import Nanos
+from perpkit.units import Nanos, Scale
 
 if TYPE_CHECKING:
     from perpkit.engine.exchange import Outcome
@@ -75,6 +75,9 @@ class Edge(ABC):
         if name not in self._markets:
             raise UnitsError(f"market: expected one of {', '.join(sorted(self._markets))}, was {name!r}")
         return self._markets[name]
+
+    def _unit_of(self, market: MarketSpec) -> Scale:
+        return next(asset.unit for asset in self._assets.values() if asset.id == market.settlement)
 
     def asset(self, name: str) -> AssetSpec:
         """Return an asset by its name."""
@@ -158,7 +161,7 @@ class Edge(ABC):
         """
         spec = self.market(market)
         bare = price is None and not (terms.get("pegged") or terms.get("market_to_limit"))
-        unit = next(asset.unit for asset in self._assets.values() if asset.id == spec.settlement)
+        unit = self._unit_of(spec)
         return PlaceOrder(
             account=account,
             market=spec.id,
@@ -313,7 +316,7 @@ class Edge(ABC):
     ) -> "Outcome":
         """Move margin from the wallet to an isolated position, or (negative) back."""
         spec = self.market(market)
-        unit = next(asset.unit for asset in self._assets.values() if asset.id == spec.settlement)
+        unit = self._unit_of(spec)
         return self.apply(
             AdjustMargin(
                 account=account,

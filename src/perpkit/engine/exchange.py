@@ -289,9 +289,9 @@ class Exchange(Edge):
             core.events.append(answer)
         else:
             core.clock_ns = command.time_ns
-        priced = isinstance(command, IndexQuotes) and not answer
-        if isinstance(command, IndexQuotes) and priced:
-            core.price_faults = 0
+        priced = False
+        if isinstance(command, IndexQuotes) and not answer:
+            priced, core.price_faults = True, 0
             moved = pricing.reprice(core, command.quotes, command.time_ns)
             if moved:
                 waterfall.lock_breaches(core, moved, handled)

@@ -19,9 +19,9 @@ from perpkit.model.command import (
     SetPositionMode,
     SetPositionTerms,
 )
-from perpkit.model.event import Duplicate, Event, OrderRefused, Rejected
+from perpkit.model.event import Duplicate, Event, Rejected
 from perpkit.model.ids import AccountId, MarketId, PositionId
-from perpkit.model.market import FINAL_STATES, MarketState
+from perpkit.model.market import FINAL_STATES
 from perpkit.model.order import Side, TimeInForce
 from perpkit.model.position import PositionMode
 from perpkit.model.preview import Preview, without_effect
@@ -68,17 +68,7 @@ def close_all(core: Core, command: ClosePositions) -> Rejected | None:
                 continue
             done += 1
             order, order_id = _closing(command, market, held.position_id, held.size_lots), core.order_id(done)
-            events = clearing.place(order, order_id, *_standing(core, order))
-            if refused := _take(core, events):
-                core.events.append(
-                    OrderRefused(
-                        market=market,
-                        account=command.account,
-                        order_id=order_id,
-                        reason=refused.reason,
-                        check=refused.check,
-                    )
-                )
+            triggers.go_live(core, order, order_id)
     return None if done else Rejected(reason=RejectReason.NOTHING_TO_REDUCE)
 
 
@@ -94,9 +84,8 @@ def amend(core: Core, command: AmendOrder) -> Rejected | None:
         # Its price is not its owner's to choose: it would be taken back at once.
         refused = Rejected(reason=RejectReason.FLAGS_CONFLICT)
     else:
-        asset = core.config.markets[command.market].settlement
-        state, locked = core.market_states[command.market], core.locked(command.account, asset)
-        refused = _take(core, core.parts.clearing.amend(command, state, locked))
+        standing = core.standing(command.account, command.market)
+        refused = _take(core, core.parts.clearing.amend(command, *standing))
     if refused is None:
         _count(core, command.account, command.time_ns)
     return refused
@@ -164,7 +153,7 @@ def preview(core: Core, command: PlaceOrder, refused: Rejected | None = None) ->
     if command.trigger and command.close and not command.size_lots:
         held = core.position_lots(command.account, command.market, command.position_id)
         fired = attrs.evolve(fired, size_lots=max(0, -command.side * held))
-    found = core.parts.clearing.preview(fired, core.sequence + 1, *_standing(core, command))
+    found = core.parts.clearing.preview(fired, core.sequence + 1, *core.standing(command.account, command.market))
     answer = refused or _refuse_early(core, command, command)
     if answer is None and (command.trigger or command.attached):
         answer = triggers.refuse(core, command)
@@ -232,7 +221,7 @@ def _refuse(core: Core, command: PlaceOrder | ClosePosition | ReversePosition, o
     if reason is None:
         return None
     # Of several reasons the first of the table is given, and clearing may know one that stands before.
-    before = clearing.preview(order, core.sequence, *_standing(core, order)).refused
+    before = clearing.preview(order, core.sequence, *core.standing(order.account, order.market)).refused
     return Rejected(reason=min(reason, before or reason))
 
 
@@ -242,7 +231,7 @@ def _enter(core: Core, order: PlaceOrder) -> Rejected | None:
         return triggers.wait(core, order)
     if order.attached and (refused := triggers.refuse(core, order)):
         return refused
-    refused = _take(core, core.parts.clearing.place(order, core.sequence, *_standing(core, order)))
+    refused = _take(core, core.parts.clearing.place(order, core.sequence, *core.standing(order.account, order.market)))
     if refused is None:
         triggers.follow(core, order, core.sequence)
     return refused
@@ -265,11 +254,6 @@ def _closing(
         close=True,
         time_ns=command.time_ns,
     )
-
-
-def _standing(core: Core, order: PlaceOrder) -> tuple[MarketState, bool]:
-    asset = core.config.markets[order.market].settlement
-    return core.market_states[order.market], core.locked(order.account, asset)
 
 
 def _remember(core: Core, command: PlaceOrder | ClosePosition | ReversePosition, client_order_id: int) -> None:

@@ -11,7 +11,7 @@ from perpkit.engine.triggers import links, rules
 from perpkit.engine.triggers.ends import cancel_all, end, set_switch, settle
 from perpkit.engine.triggers.fire import prices_came, work
 from perpkit.engine.triggers.links import watch
-from perpkit.engine.triggers.rules import cancel, refuse
+from perpkit.engine.triggers.rules import cancel, go_live, refuse
 from perpkit.engine.triggers.state import restore, save
 from perpkit.engine.waiting import Waiting
 from perpkit.model.command import AmendOrder, CancelOrder, PlaceOrder
@@ -26,6 +26,7 @@ __all__ = [
     "end",
     "find",
     "follow",
+    "go_live",
     "is_pegged",
     "prices_came",
     "refuse",

@@ -56,8 +56,7 @@ def _follow(core: Core, order_id: OrderId, reference: Ticks) -> int:
     command = AmendOrder(
         account=order.account, market=order.market, order_id=order_id, price_ticks=price, time_ns=core.clock_ns
     )
-    locked = core.locked(order.account, spec.settlement)
-    events = clearing.amend(command, core.market_states[order.market], locked)
+    events = clearing.amend(command, *core.standing(order.account, order.market))
     if not isinstance(refused := events[0], Rejected):
         core.events += events
         return 1 + work_in(list(events))

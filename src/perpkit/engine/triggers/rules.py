@@ -128,10 +128,8 @@ def start(core: Core, order: PlaceOrder, order_id: OrderId) -> None:
 
 def go_live(core: Core, order: PlaceOrder, order_id: OrderId) -> bool:
     """Place an order that a command caused; tell where it is refused, and return whether it was let in."""
-    asset = core.config.markets[order.market].settlement
-    standing = core.market_states[order.market], core.locked(order.account, asset)
     bare = attrs.evolve(order, trigger=None, attached=())
-    events = core.parts.clearing.place(bare, order_id, *standing)
+    events = core.parts.clearing.place(bare, order_id, *core.standing(order.account, order.market))
     if events and isinstance(refused := events[0], Rejected):
         core.events.append(
             OrderRefused(
