@@ -51,3 +51,11 @@ class JournalError(PerpkitError):
 
 class FencedError(JournalError):
     """Another writer holds the journal, or wrote what this one was about to write."""
+
+
+class CustodyError(PerpkitError):
+    """Custody was given what cannot be right, or cannot do what it was asked; no money moved."""
+
+
+class ChainError(CustodyError):
+    """A chain's node cannot be reached, refused a transaction, or answered garbage."""

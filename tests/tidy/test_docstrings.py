@@ -85,7 +85,7 @@ def unitless(source: str) -> Iterator[str]:
 
 def members_of_ports() -> frozenset[str]:
     """Return the names of the methods that the ports have."""
-    sources = [path.read_text("utf-8") for path in (ROOT / "src/perpkit/ports").glob("*.py")]
+    sources = [path.read_text("utf-8") for path in (ROOT / "src/perpkit/ports").rglob("*.py")]
     return frozenset(node.name for source in sources for _, node, _ in public(source) if isinstance(node, Function))
 
 

@@ -245,7 +245,6 @@ class Exchange(Edge):
     def _attempt(self, core: Core, command: Command) -> str:
         """Run a command; when a part's fault stops it, take everything back and say whose fault it was."""
         version, behind, faulted = core.parts.clearing.version, core.behind, core.price_faults
-        waited = bool(core.desk)
         try:
             self._run(core, command)
         except PartFaultError as error:
@@ -253,8 +252,8 @@ class Exchange(Edge):
             faults = faulted + (priced or behind)
             if faults > core.config.limits.price_faults_max:
                 raise
-            # Without prices, orders that wait, and work from before, only clearing can have changed.
-            if priced or behind or waited or core.desk or core.parts.clearing.version != version:
+            # Prices and work from before change much; all else begins with a write of clearing, or with an event.
+            if priced or behind or core.events or core.parts.clearing.version != version:
                 self._undo(core)
             core.price_faults = faults
             core.events = [Rejected(reason=RejectReason.PLUGIN_FAULT, part=error.part)]
@@ -262,7 +261,10 @@ class Exchange(Edge):
         return ""
 
     def _undo(self, core: Core) -> None:
-        """Go back to the checkpoint and do what was done since, up to the command that met a fault."""
+        """Go back to the checkpoint and do what was done since, up to the command that met a fault.
+
+        The next checkpoint is there, as what failed once may well fail again.
+        """
         sequence = core.sequence
         restore(core, json.loads(self._checkpoint.state()))
         for done, command, events in self._checkpoint.since():
@@ -271,6 +273,7 @@ class Exchange(Edge):
             if tuple(core.events) != events:
                 raise InvariantError(f"command {done}: expected the same events again: a part now answers differently")
         core.sequence = sequence
+        self._checkpoint.take(core)
 
     def _run(self, core: Core, command: Command) -> None:
         limits = core.config.limits

@@ -1,5 +1,6 @@
 """Phase 7: what the house took over. Worked on the book, backed by the fund, deleveraged past that, settled at last."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from perpkit.engine import triggers
@@ -55,14 +56,16 @@ def _work_market(core: Core, market: MarketId) -> int:
     if runs:
         for exposure in held(core, market):
             done += _close_on_book(core, exposure)
-    _settle_realized(core, market)
-    if runs and not frozen:
+    unpaid = _settle_realized(core, market)
+    loss = market_loss(core, market)
+    if runs and not frozen and (unpaid or loss):
         for exposure in held(core, market):
             done += _deleverage_excess(core, exposure)
         unpaid = _settle_realized(core, market)
         if unpaid or _missing(core, market) > 0:
             settle(core, market)
-    _reserve(core, market)
+        loss = market_loss(core, market)
+    _reserve(core, market, loss)
     return done
 
 
@@ -88,14 +91,17 @@ def _settle_realized(core: Core, market: MarketId) -> Units:
     if amount := core.parts.clearing.balance(purse):
         core.to_fund(purse, core.loss(market, amount, Cause.INVENTORY))
     owed = sum(exposure.unpaid_units for exposure in held(core, market))
+    if not owed:
+        return 0
     # What stands behind the markets before this one is not for spending.
-    drawn = min(owed, max(0, _payable(core, market, owed)))
-    if drawn:
+    drawn = min(owed, _payable(core, market, owed))
+    if drawn > 0:
         loss = core.loss(market, drawn, Cause.INVENTORY)
         for move in core.parts.insurance.draw(loss, core.fund_balances(asset)):
             core.post(Posting(insurance(move.fund, asset), of_market(Chart.CCP, asset, market), move.amount_units))
             core.note_fund(move.fund, loss, -move.amount_units)
-    return sum(exposure.unpaid_units for exposure in held(core, market))
+            owed -= move.amount_units
+    return owed
 
 
 def unrealized(core: Core, exposure: Exposure) -> Units:
@@ -113,8 +119,11 @@ def market_loss(core: Core, market: MarketId) -> Units:
 def _payable(core: Core, market: MarketId, amount_units: Units) -> Units:
     """Return what the fund may pay of an amount after what stands behind the markets before this one."""
     asset = core.config.markets[market].settlement
-    earlier = (m for m, spec in core.config.markets.items() if m < market and spec.settlement == asset)
-    before = sum(market_loss(core, each) for each in earlier)
+    gains: Counter[MarketId] = Counter()
+    for exposure in core.parts.clearing.pool(HOUSE, asset).exposures:
+        if exposure.market < market:
+            gains[exposure.market] += unrealized(core, exposure)
+    before = sum(max(0, -gain) for gain in gains.values())
     claim = core.loss(market, amount_units + before, Cause.INVENTORY)
     return core.parts.insurance.payable(claim, core.fund_balances(asset)) - before
 
@@ -127,8 +136,11 @@ def _missing(core: Core, market: MarketId) -> Units:
 
 def _deleverage_excess(core: Core, exposure: Exposure) -> int:
     """Deleverage as much of a losing inventory as the fund may not pay for."""
-    missing, own = _missing(core, exposure.market), -unrealized(core, exposure)
-    if missing <= 0 or own <= 0 or not exposure.size_lots:
+    own = -unrealized(core, exposure)
+    if own <= 0 or not exposure.size_lots:
+        return 0
+    missing = _missing(core, exposure.market)
+    if missing <= 0:
         return 0
     lots = min(abs(exposure.size_lots), div_ceil(abs(exposure.size_lots) * missing, own))
     return _deleverage(core, exposure, lots, missing)
@@ -182,9 +194,8 @@ def _tell_share(core: Core, market: MarketId, price: Ticks, side: Side, share: S
     return haircut
 
 
-def _reserve(core: Core, market: MarketId) -> None:
+def _reserve(core: Core, market: MarketId, reserved: Units) -> None:
     """Tell how much of the fund stands behind a market's inventory now."""
-    reserved = market_loss(core, market)
     if reserved != core.reserved_units.get(market, 0):
         core.reserved_units[market] = reserved
         asset = core.config.markets[market].settlement
