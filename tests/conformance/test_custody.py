@@ -4,10 +4,24 @@ import attrs
 import pytest
 
 from perpkit.custody import Vault
-from perpkit.model.command import DepositObserved, WithdrawalSent
+from perpkit.model.command import (
+    ApproveWithdrawal,
+    CancelWithdrawal,
+    DepositObserved,
+    DepositReversed,
+    WithdrawalSent,
+)
+from perpkit.model.event import WithdrawalReleased
 from perpkit.plugin import NoOptions
 from perpkit.testing.conformance import broken
-from perpkit.testing.conformance.custody import DURABLE, RECEIVE, CustodyConformance
+from perpkit.testing.conformance.custody import (
+    APPROVING,
+    DURABLE,
+    RECEIVE,
+    RECOUNTING,
+    REORGANISES,
+    CustodyConformance,
+)
 
 
 class TestVault(CustodyConformance):
@@ -21,12 +35,12 @@ class WrittenDown(Vault):
     """Comes back from what it wrote down."""
 
     def written(self):
-        return self._holdings, self._seen, self._sent
+        return dict(vars(self))
 
     @classmethod
     def read(cls, context, written):
         back = cls(context, NoOptions())
-        back._holdings, back._seen, back._sent = written
+        vars(back).update(written)
         return back
 
 
@@ -63,6 +77,89 @@ class TestCustodyThatTakesItsTimeAndComesBack(CustodyConformance):
 
     def recovered(self, custody):
         return type(custody).read(self.context(), custody.written())
+
+
+class Office(WrittenDown):
+    """Has people who decide, a chain that may go back, and counts twice. A withdrawal costs a network fee."""
+
+    FEE = 3
+
+    def __init__(self, context, options):
+        super().__init__(context, options)
+        self._asked, self._decided, self._amounts = {}, set(), {}
+
+    def requested(self, held, /):
+        if held.withdrawal_id not in self._decided:
+            self._asked[held.withdrawal_id] = held
+
+    def returned(self, returned, /):
+        self._decide(returned.withdrawal_id)
+
+    def agree(self):
+        for withdrawal_id in list(self._asked):
+            self._decide(withdrawal_id, ApproveWithdrawal(withdrawal_id=withdrawal_id))
+
+    def refuse(self, withdrawal_id):
+        self._decide(withdrawal_id, CancelWithdrawal(withdrawal_id=withdrawal_id))
+
+    def _decide(self, withdrawal_id, *told):
+        self._asked.pop(withdrawal_id, None)
+        self._decided.add(withdrawal_id)
+        self._seen += told
+
+    def release(self, released, /):
+        if released.withdrawal_id not in self._sent:
+            self._amounts[released.withdrawal_id] = released.asset, released.amount_units
+            super().release(released)
+            self._seen[-1] = attrs.evolve(self._seen[-1], network_fee_units=self.FEE)
+
+    def take_back(self):
+        gone = [each.deposit_id for each in self._seen if isinstance(each, DepositReversed)]
+        kept = [e for e in self._seen if isinstance(e, DepositObserved) and e.deposit_id not in gone]
+        self._reverse(kept[-1])
+
+    def _reverse(self, deposit):
+        self._holdings[deposit.asset] -= deposit.amount_units
+        self._seen.append(DepositReversed(deposit_id=deposit.deposit_id))
+
+    def recount(self, asset, /):
+        """From what was told alone."""
+        amounts, total = {}, 0
+        for each in self._seen:
+            if isinstance(each, DepositObserved):
+                amounts[each.deposit_id] = each.amount_units * (each.asset == asset)
+                total += amounts[each.deposit_id]
+            elif isinstance(each, DepositReversed):
+                total -= amounts[each.deposit_id]
+            elif isinstance(each, WithdrawalSent):
+                of, amount = self._amounts[each.withdrawal_id]
+                total -= amount * (of == asset)
+        return total
+
+
+class OfficeSuite(CustodyConformance):
+    capabilities = frozenset({RECEIVE, DURABLE, APPROVING, RECOUNTING, REORGANISES})
+    unit_units = 100_000
+    faulty = Office
+
+    def make(self, context):
+        return self.faulty(context, NoOptions())
+
+    def settle(self, custody):
+        custody.agree()
+
+    def refuse(self, custody, withdrawal_id):
+        custody.refuse(withdrawal_id)
+
+    def take_back(self, custody):
+        custody.take_back()
+
+    def recovered(self, custody):
+        return self.faulty.read(self.context(), custody.written())
+
+
+class TestCustodyWithPeopleAndAChain(OfficeSuite):
+    pass
 
 
 class HasSomethingFromTheStart(Vault):
@@ -167,12 +264,153 @@ class CountsWhatLeft(Vault):
 
 class ForgetsWhatItSent(WrittenDown):
     def written(self):
-        return self._holdings, self._seen, set()
+        return super().written() | {"_sent": set()}
 
 
 class ForgetsWhatItSaw(WrittenDown):
     def written(self):
-        return self._holdings, [], self._sent
+        return super().written() | {"_seen": []}
+
+
+class AgreesInSilence(Office):
+    def agree(self):
+        self._asked = {}
+
+
+class SendsWhatIsApproved(Office):
+    def agree(self):
+        for held in list(self._asked.values()):
+            super().agree()
+            self.release(WithdrawalReleased(**attrs.asdict(held)))
+
+
+class DecidesAgain(Office):
+    """Asks everybody once more; this time they say no."""
+
+    def requested(self, held, /):
+        if held.withdrawal_id in self._decided:
+            self.refuse(held.withdrawal_id)
+        super().requested(held)
+
+
+class ForgetsWhatItDecided(Office):
+    def written(self):
+        return super().written() | {"_decided": set()}
+
+
+class RefusesInSilence(Office):
+    def refuse(self, withdrawal_id):
+        self._decide(withdrawal_id)
+
+
+class ApprovesWhatWasRefused(Office):
+    def refuse(self, withdrawal_id):
+        self._seen.append(CancelWithdrawal(withdrawal_id=withdrawal_id))
+
+
+class ApprovesWhatWentBack(Office):
+    def returned(self, returned, /):
+        pass
+
+
+class DropsAllThatWasAsked(Office):
+    def returned(self, returned, /):
+        super().returned(returned)
+        self._decided |= {*self._asked, returned.withdrawal_id + 1}
+        self._asked = {}
+
+
+class SendsWhatWentBack(Office):
+    def returned(self, returned, /):
+        super().returned(returned)
+        fields = attrs.asdict(returned) | {"destination": 7}
+        del fields["recalled"]
+        self.release(WithdrawalReleased(**fields))
+
+
+class CountsFeesTwice(Office):
+    def recount(self, asset, /):
+        return super().recount(asset) - sum(isinstance(each, WithdrawalSent) for each in self._seen) * self.FEE
+
+
+class CountsOneAsset(Office):
+    def recount(self, asset, /):
+        return super().recount(1)
+
+
+class TakesBackInSilence(Office):
+    def _reverse(self, deposit):
+        super()._reverse(deposit)
+        self._seen.pop()
+
+
+class TakesBackAnother(Office):
+    def _reverse(self, deposit):
+        super()._reverse(next(each for each in self._seen if isinstance(each, DepositObserved)))
+
+
+class StillHoldsWhatIsGone(Office):
+    def _reverse(self, deposit):
+        self._seen.append(DepositReversed(deposit_id=deposit.deposit_id))
+
+
+class TakesBackForEver(Office):
+    def observe(self, after, /):
+        seen, cursor = super().observe(after)
+        return [*seen, *(each for each in self._seen[:after] if isinstance(each, DepositReversed))], cursor
+
+
+class CreditsTheSameIdAgain(Office):
+    def _reverse(self, deposit):
+        super()._reverse(deposit)
+        self._inflows -= 1
+
+
+class TellsTheReversalFirst(Office):
+    def observe(self, after, /):
+        seen, cursor = super().observe(after)
+        return sorted(seen, key=lambda each: not isinstance(each, DepositReversed)), cursor
+
+
+class TellsOfNoReversalLater(Office):
+    """Leaves out of the whole story what it told only once."""
+
+    def observe(self, after, /):
+        seen, cursor = super().observe(after)
+        return [each for each in seen if after or not isinstance(each, DepositReversed)], cursor
+
+
+@pytest.mark.parametrize(
+    ("faulty", "rule"),
+    [
+        (AgreesInSilence, "CUSTODY-100"),
+        (SendsWhatIsApproved, "CUSTODY-100"),
+        (DecidesAgain, "CUSTODY-110"),
+        (ForgetsWhatItDecided, "CUSTODY-110"),
+        (RefusesInSilence, "CUSTODY-120"),
+        (ApprovesWhatWasRefused, "CUSTODY-120"),
+        (ApprovesWhatWentBack, "CUSTODY-130"),
+        (DropsAllThatWasAsked, "CUSTODY-130"),
+        (SendsWhatWentBack, "CUSTODY-140"),
+        (CountsFeesTwice, "CUSTODY-150"),
+        (CountsOneAsset, "CUSTODY-150"),
+        (TakesBackInSilence, "CUSTODY-160"),
+        (TakesBackAnother, "CUSTODY-160"),
+        (StillHoldsWhatIsGone, "CUSTODY-160"),
+        (TakesBackForEver, "CUSTODY-160"),
+        (CreditsTheSameIdAgain, "CUSTODY-170"),
+        (TellsTheReversalFirst, "CUSTODY-190"),
+        (TellsOfNoReversalLater, "CUSTODY-190"),
+        (AgreesInSilence, "CUSTODY-200"),
+        (CountsFeesTwice, "CUSTODY-200"),
+    ],
+)
+def test_a_fault_of_people_or_a_chain_is_caught_by_the_rule_that_is_about_it(faulty, rule):
+    suite = OfficeSuite()
+    suite.faulty = Office
+    assert broken(suite, rule) is None, "without the fault the rule is kept"
+    suite.faulty = faulty
+    assert isinstance(broken(suite, rule), AssertionError)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from perpkit.model.command import (
     ClosePositions,
     Command,
     DepositObserved,
+    DepositReversed,
     HoldingsReported,
     IndexQuotes,
     PlaceOrder,
@@ -239,6 +240,16 @@ CASES = [
         "capital with a deposit's id",
         CapitalObserved(deposit_id=5, fund=1, asset=1, amount_units=9, time_ns=NOW),
         lambda exchange: exchange.deposit(1, "COIN", 1, deposit_id=5),
+    ),
+    case(R.UNKNOWN_DEPOSIT, "never credited", DepositReversed(deposit_id=1, time_ns=NOW)),
+    case(
+        R.ID_REUSED,
+        "reversed twice",
+        DepositReversed(deposit_id=5, time_ns=NOW),
+        lambda exchange: [
+            exchange.deposit(1, "COIN", 1, deposit_id=5),
+            exchange.apply(DepositReversed(deposit_id=5, time_ns=NOW)),
+        ],
     ),
     case(
         R.ID_REUSED,
@@ -531,7 +542,6 @@ def test_the_check_that_refused_is_named(make_exchange: Callable[..., Exchange])
         (AmendOrder(account=3, market=1, order_id=10, size_lots=4, time_ns=NOW), market_is(MarketState.HALTED)),
         (CancelOrder(account=4, market=1, order_id=11, time_ns=NOW), market_is(MarketState.HALTED)),
     ],
-    ids=str,
 )
 def test_what_is_just_within_the_limits_comes_in(exchange: Exchange, command: Command, prepare: Prepare) -> None:
     prepare(exchange)

@@ -234,7 +234,7 @@ def test_a_snapshot_that_is_not_what_the_journal_leads_to_is_wrong(place, audite
     files = SnapshotFiles(place.directory, digest)
     sequence, state = next(files.read())
     other = json.loads(state)
-    other["deposit_ids"] = []
+    other["deposits"] = []
     files.put(sequence, json.dumps(other, sort_keys=True, separators=(",", ":")).encode())
     code, lines, _ = audited()
     assert code == 1

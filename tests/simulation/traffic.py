@@ -12,6 +12,7 @@ from perpkit.model.command import (
     CapitalObserved,
     Command,
     DepositObserved,
+    DepositReversed,
     HoldingsReported,
     IndexQuotes,
     RequestWithdrawal,
@@ -101,6 +102,7 @@ class Traffic:
             **self._trading.kinds(),
             self.quotes: 45,
             self._deposit: 20,
+            self._reversal: 2,
             self._withdraw: 25,
             self._custody: 40,
             self._capital: 1,
@@ -150,6 +152,11 @@ class Traffic:
             amount_units=skewed(self._draw, 10 * self._world.coin_units),
             time_ns=self.now_ns,
         )
+
+    def _reversal(self) -> Command:
+        """Let a chain take back a deposit, mostly one of the last."""
+        known = list(self._mirror.deposits)[-20:]
+        return DepositReversed(deposit_id=self._draw.choice(known or [0]), time_ns=self.now_ns)
 
     def _capital(self) -> Command:
         return CapitalObserved(

@@ -19,7 +19,7 @@ def imported_without(module: str, *missing: str) -> int:
     return subprocess.run(command, check=False, capture_output=True).returncode
 
 
-@pytest.mark.parametrize("module", ["builders", "fakes", "scenario", "template"])
+@pytest.mark.parametrize("module", ["builders", "custody", "fakes", "scenario", "template"])
 def test_what_needs_nothing_but_perpkit(module: str) -> None:
     assert imported_without(module, "pytest", "hypothesis") == 0
 

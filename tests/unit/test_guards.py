@@ -488,6 +488,26 @@ def test_a_plan_that_breaks_a_rule_is_refused_and_names_the_book(answer):
     assert caught.value.part == 7
 
 
+class Certified(Part):
+    certified = True
+
+
+def test_a_certified_book_is_believed_and_named_when_it_raises():
+    for answer in LIES.values():
+        assert GUARDS["book"](Certified(plan=answer)).plan(answer.taker) is answer
+    with pytest.raises(PartFaultError, match="acme's part: plan raised KeyError"):
+        GUARDS["book"](Certified(plan=KeyError("level"))).plan(SOUND.taker)
+
+
+@pytest.mark.parametrize(
+    "book", [type("Heir", (Certified,), {}), type("Vague", (Part,), {"certified": 1})], ids=["inherited", "not True"]
+)
+def test_a_book_whose_class_does_not_itself_say_that_it_is_certified_is_checked(book):
+    lie = LIES["skips the first maker"]
+    with pytest.raises(PartFaultError):
+        GUARDS["book"](book(plan=lie, orders=iter(OFFERS))).plan(lie.taker)
+
+
 # Order 1 is the taker's own: the first 5 come off both without a trade.
 PREVENTS = attrs.evolve(SOUND.taker, account=1, self_trade=SelfTrade.DECREMENT)
 PREVENTED = attrs.evolve(plan(attrs.evolve(FIRST, prevented=True), THREE), taker=PREVENTS, prevented_lots=5)

@@ -16,11 +16,12 @@ def prepare(messages):
 
     def replay():
         nonlocal trades, lots, notional
+        plan_of, commit, reduce = book.plan, book.commit, book.reduce
         for kind, order_id, side, price, size, account in messages:
             if kind == CANCEL:
-                book.reduce(order_id, size)
+                reduce(order_id, size)
                 continue
-            plan = book.plan(
+            plan = plan_of(
                 Order(
                     id=order_id,
                     account=account,
@@ -32,7 +33,7 @@ def prepare(messages):
                     time_in_force=gtc if kind == LIMIT else ioc,
                 )
             )
-            book.commit(plan)
+            commit(plan)
             for match in plan.matches:
                 trades += 1
                 lots += match.size_lots

@@ -9,6 +9,7 @@ from perpkit.engine.exchange import Exchange, Outcome
 from perpkit.model.event import (
     BreachFound,
     DepositCredited,
+    DepositReverted,
     Event,
     ExchangeResumed,
     Filled,
@@ -87,6 +88,10 @@ class Witness:
                     yield f"deposit {event.deposit_id} was credited before"
                 self._deposits.add(event.deposit_id)
                 self._money[event.asset] += event.amount_units + event.suspended_units
+            case DepositReverted():
+                if event.deposit_id not in self._deposits:
+                    yield f"deposit {event.deposit_id} was reversed, and never credited"
+                self._money[event.asset] -= event.amount_units
             case WithdrawalHeld() | WithdrawalReleased() | WithdrawalReturned() | WithdrawalSettled():
                 yield from self._withdrawal(event)
             case FundMoved():

@@ -4,10 +4,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from perpkit.cli import audit, bench, conformance, demo, doctor, new_plugin, plugins, replay
+from perpkit.cli import audit, bench, conformance, custody, demo, doctor, new_plugin, plugins, replay
 from perpkit.errors import PerpkitError
 
-COMMANDS = (demo, replay, audit, plugins, doctor, conformance, new_plugin, bench)
+COMMANDS = (demo, replay, audit, plugins, doctor, conformance, custody, new_plugin, bench)
 """Modules with `add_parser(subparsers)`, which sets `run`: a function of the parsed arguments to an exit code."""
 
 

@@ -2,11 +2,34 @@
 
 from collections.abc import Iterable
 
+import attrs
+
 from perpkit.custody.vault import Vault
 from perpkit.plugin import CUSTODY, NoOptions, Provider, hookimpl
-from perpkit.ports import Custody
+from perpkit.ports import Custody, ExchangeContext
 
-__all__ = ["Vault"]
+__all__ = ["Vault", "VaultOptions"]
+
+
+@attrs.frozen(kw_only=True)
+class VaultOptions:
+    """Options of the vault.
+
+    `setup` is the path of a file that says who takes part, as `perpkit.custody.setup` reads it; without one, money that
+    was released leaves at once, and nobody is asked. `directory` is where the audit log is kept; empty keeps it in
+    memory.
+    """
+
+    setup: str = ""
+    directory: str = ""
+
+
+def _build(context: ExchangeContext, options: VaultOptions) -> Custody:
+    if not options.setup:
+        return Vault(context, NoOptions())
+    from perpkit.custody.embedded import embedded_vault
+
+    return embedded_vault(context, options.setup, options.directory)
 
 
 @hookimpl
@@ -15,8 +38,8 @@ def perpkit_custodies() -> Iterable[Provider[Custody]]:
     return [
         CUSTODY.provider(
             name="vault",
-            build=Vault,
-            options=NoOptions,
+            build=_build,
+            options=VaultOptions,
             summary="in memory, for simulation",
             capabilities=frozenset({"receive"}),
         )

@@ -9,6 +9,10 @@ from typing import Any
 import attrs
 
 from perpkit.errors import CustodyError
+from perpkit.ports.custody.nomination import Transcript
+from perpkit.ports.custody.policy import PolicyChange, Request
+from perpkit.ports.custody.signing import Release
+from perpkit.ports.custody.wallet import UnsignedTransaction
 
 
 def canonical(value: object) -> Any:
@@ -48,6 +52,31 @@ def digest(domain: str, value: object) -> bytes:
     """
     name = domain.encode()
     return hashlib.sha256(b"perpkit/" + bytes([len(name)]) + name + canonical_bytes(value)).digest()
+
+
+def request_digest(request: Request) -> bytes:
+    """Return what people sign who agree to a request."""
+    return digest("request", request)
+
+
+def change_digest(change: PolicyChange) -> bytes:
+    """Return what people sign who agree to a change of policy: all of it but the approvals."""
+    return digest("policy-change", attrs.evolve(change, approvals=()))
+
+
+def transcript_digest(transcript: Transcript) -> bytes:
+    """Return what a release names a nomination by."""
+    return digest("nomination", transcript)
+
+
+def release_digest(release: Release) -> bytes:
+    """Return what the gate's key signs: all of a release but the signature."""
+    return digest("release", attrs.evolve(release, signature=b""))
+
+
+def draft_digest(unsigned: UnsignedTransaction) -> bytes:
+    """Return what a gate and a signer remember a draft by: its bytes too, not only what they are said to be."""
+    return digest("draft", unsigned)
 
 
 def _key(key: object) -> str:

@@ -8,7 +8,7 @@ import attrs
 from perpkit.engine.waiting import SEQUENCE_BITS, Desk
 from perpkit.model.cause import Cause
 from perpkit.model.event import Event, Filled, FundMoved, MarketStateChanged, OrderCancelled
-from perpkit.model.ids import AccountId, AssetId, MarketId, OrderId, PositionId
+from perpkit.model.ids import AccountId, AssetId, FundId, MarketId, OrderId, PositionId
 from perpkit.model.ledger import LedgerAccount, Posting, insurance
 from perpkit.model.market import MarketState
 from perpkit.model.position import Balances, PoolKey
@@ -28,6 +28,18 @@ class Liquidation:
     pool: PoolKey
     steps: int = 0
     stalled: bool = False
+
+
+@attrs.define
+class Deposit:
+    """Money that came in for an account, or (0) for a fund, as it was booked: its chain may take it back."""
+
+    account: AccountId
+    fund: FundId
+    asset: AssetId
+    credited_units: Units
+    suspended_units: Units
+    reversed: bool = False
 
 
 @attrs.define
@@ -69,7 +81,7 @@ class Core:
     queue: deque[Liquidation] = attrs.field(factory=deque[Liquidation])
     withdrawals: dict[int, Withdrawal] = attrs.field(factory=dict[int, Withdrawal])
     settled_withdrawals: set[int] = attrs.field(factory=set[int])
-    deposit_ids: set[int] = attrs.field(factory=set[int])
+    deposits: dict[int, Deposit] = attrs.field(factory=dict[int, Deposit])
     deposits_units: dict[AssetId, Units] = attrs.field(factory=dict[AssetId, Units])
     next_turn_ns: dict[AccountId, Nanos] = attrs.field(factory=dict[AccountId, Nanos])
     windows: dict[AccountId, Window] = attrs.field(factory=dict[AccountId, Window])

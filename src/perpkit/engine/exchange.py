@@ -17,7 +17,7 @@ from perpkit.engine.snapshot import restore, save
 from perpkit.engine.sweep import Finding, sweep
 from perpkit.errors import HaltedError, InvariantError, PartFaultError, UnitsError
 from perpkit.model.command import Command, IndexQuotes, NoteFault, PlaceOrder
-from perpkit.model.event import AuditCompleted, Event, Filled, Rejected, WithdrawalReleased
+from perpkit.model.event import AuditCompleted, Event, Filled, Rejected, WithdrawalHeld, WithdrawalReleased
 from perpkit.model.ids import AssetId, MarketId
 from perpkit.model.market import MarketState
 from perpkit.model.position import PoolKey
@@ -131,6 +131,20 @@ class Exchange(Edge):
     def halted(self) -> str:
         """What made the exchange stop for good, empty while nothing has."""
         return f"{type(self._fault).__name__}: {self._fault}" if self._fault else ""
+
+    def held(self) -> tuple[WithdrawalHeld, ...]:
+        """Return the withdrawals that are held and not yet released, by id."""
+        return tuple(
+            WithdrawalHeld(
+                withdrawal_id=withdrawal_id,
+                account=held.account,
+                asset=held.asset,
+                amount_units=held.amount_units,
+                destination=held.destination,
+            )
+            for withdrawal_id, held in sorted(self._core.withdrawals.items())
+            if not held.released
+        )
 
     def outstanding(self) -> tuple[WithdrawalReleased, ...]:
         """Return the withdrawals that were released and that custody has not yet seen leave."""

@@ -7,6 +7,7 @@ import attrs
 from perpkit.engine.core import Core
 from perpkit.model.event import FundingAccrued, IndexUpdated, MarkUpdated
 from perpkit.model.ids import MarketId
+from perpkit.model.market import MarketSpec
 from perpkit.model.order import Side
 from perpkit.model.price import IndexPrice, Mark, PriceState, PricingInputs, Quote
 from perpkit.units import Nanos, div_half_even
@@ -19,10 +20,15 @@ def reprice(core: Core, quotes: Sequence[Quote], at_ns: Nanos) -> list[MarketId]
     changed = []
     for market, spec in sorted(core.config.markets.items()):
         # One source's print beyond the listed prices must not stop the others: it is taken at the last listed price.
-        mine = [attrs.evolve(q, price_ticks=spec.within(q.price_ticks)) for q in quotes if q.market == market]
+        mine = [_within(spec, quote) for quote in quotes if quote.market == market]
         if _reprice_market(core, market, mine, at_ns):
             changed.append(market)
     return changed
+
+
+def _within(spec: MarketSpec, quote: Quote) -> Quote:
+    price = spec.within(quote.price_ticks)
+    return quote if price == quote.price_ticks else attrs.evolve(quote, price_ticks=price)
 
 
 def _reprice_market(core: Core, market: MarketId, quotes: Sequence[Quote], at_ns: Nanos) -> bool:

@@ -7,11 +7,11 @@ from typing import Any
 import attrs
 
 from perpkit.engine import triggers
-from perpkit.engine.core import Core, Liquidation, Window, Withdrawal
+from perpkit.engine.core import Core, Deposit, Liquidation, Window, Withdrawal
 from perpkit.model.market import MarketState
 from perpkit.model.price import IndexPrice, LeftOut, PriceState, SourceReading
 
-STATE_LAYOUT = 3
+STATE_LAYOUT = 4
 """The arrangement of what `save` returns; one more whenever it changes, so that no older snapshot is misread."""
 
 _FOLDS = ("index_price", "mark_price", "funding")
@@ -37,7 +37,7 @@ def save(core: Core) -> dict[str, Any]:
         "queue": [[list(each.pool), each.steps, int(each.stalled)] for each in core.queue],
         "withdrawals": [[each, *attrs.astuple(held)] for each, held in sorted(core.withdrawals.items())],
         "settled_withdrawals": sorted(core.settled_withdrawals),
-        "deposit_ids": sorted(core.deposit_ids),
+        "deposits": [[each, *attrs.astuple(deposit)] for each, deposit in sorted(core.deposits.items())],
         "deposits_units": sorted(core.deposits_units.items()),
         "next_turn_ns": sorted(core.next_turn_ns.items()),
         "triggers": triggers.save(core),
@@ -71,7 +71,7 @@ def restore(core: Core, saved: dict[str, Any]) -> None:
     )
     core.withdrawals = {each: Withdrawal(*held) for each, *held in saved["withdrawals"]}
     core.settled_withdrawals = set(saved["settled_withdrawals"])
-    core.deposit_ids = set(saved["deposit_ids"])
+    core.deposits = {each: Deposit(*deposit) for each, *deposit in saved["deposits"]}
     core.deposits_units = dict(saved["deposits_units"])
     core.next_turn_ns = dict(saved["next_turn_ns"])
     triggers.restore(core, saved["triggers"])

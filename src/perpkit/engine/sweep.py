@@ -8,13 +8,13 @@ from perpkit.engine.core import Core
 from perpkit.model.cause import Law
 from perpkit.model.event import AuditCompleted
 from perpkit.model.ids import HOUSE, AssetId, MarketId
-from perpkit.model.ledger import CUSTODY_SIDE, Chart, house, insurance, of_market, withdrawal
+from perpkit.model.ledger import CUSTODY_SIDE, Chart, house, insurance, of_market, receivable, withdrawal
 from perpkit.model.market import ValueRounding
 from perpkit.model.order import Order, Side
 from perpkit.model.position import Exposure, Pool
 from perpkit.units import Units
 
-_ONCE_AN_ASSET = (Chart.FEES, Chart.DUST, Chart.SUSPENSE, Chart.CONVERSION, Chart.RECEIVABLE)
+_ONCE_AN_ASSET = (Chart.FEES, Chart.DUST, Chart.SUSPENSE, Chart.CONVERSION)
 _ONCE_A_MARKET = (Chart.INVENTORY, Chart.FUNDING, Chart.CCP)
 
 
@@ -72,6 +72,7 @@ def _conservation(core: Core, asset: AssetId, pools: list[Pool]) -> Iterator[Fin
     if in_flight != released:
         yield Finding(law=Law.CONSERVATION, asset=asset, expected=released, found=in_flight)
     own += [clearing.balance(insurance(fund, asset)) for fund in core.parts.insurance.funds()]
+    own += [clearing.balance(receivable(pool.account, asset)) for pool in pools]
     own += [clearing.balance(house(chart, asset)) for chart in _ONCE_AN_ASSET]
     custody = [clearing.balance(house(chart, asset)) for chart in sorted(CUSTODY_SIDE)]
     yield from (

@@ -1,21 +1,23 @@
 """Money in and out: deposits credited once, withdrawals held, recalled, released and settled."""
 
 from perpkit.engine import breach
-from perpkit.engine.core import Core, Withdrawal
+from perpkit.engine.core import Core, Deposit, Withdrawal
 from perpkit.engine.guard.base import INTEGER_BOUND
 from perpkit.engine.sweep import Finding
-from perpkit.model.cause import Law
+from perpkit.model.cause import CancelReason, Law
 from perpkit.model.command import (
     ApproveWithdrawal,
     CancelWithdrawal,
     CapitalObserved,
     DepositObserved,
+    DepositReversed,
     HoldingsReported,
     RequestWithdrawal,
     WithdrawalSent,
 )
 from perpkit.model.event import (
     DepositCredited,
+    DepositReverted,
     HoldingsCompared,
     Rejected,
     WithdrawalHeld,
@@ -24,8 +26,19 @@ from perpkit.model.event import (
     WithdrawalSettled,
 )
 from perpkit.model.ids import HOUSE, AccountId, AssetId
-from perpkit.model.ledger import CUSTODY_SIDE, Chart, LedgerAccount, Posting, house, insurance, wallet, withdrawal
+from perpkit.model.ledger import (
+    CUSTODY_SIDE,
+    Chart,
+    LedgerAccount,
+    Posting,
+    house,
+    insurance,
+    receivable,
+    wallet,
+    withdrawal,
+)
 from perpkit.model.reject import RejectReason
+from perpkit.units import Units
 
 
 def deposit(core: Core, command: DepositObserved) -> Rejected | None:
@@ -49,9 +62,48 @@ def capital(core: Core, command: CapitalObserved) -> Rejected | None:
     refused = _credit(core, command, target, HOUSE)
     if target and not refused:
         credited = core.events[-1]
-        if isinstance(credited, DepositCredited) and credited.amount_units:
-            core.note_fund(command.fund, core.capital(asset, credited.amount_units), credited.amount_units)
+        if isinstance(credited, DepositCredited) and (gained := credited.amount_units - credited.repaid_units):
+            core.note_fund(command.fund, core.capital(asset, gained), gained)
     return refused
+
+
+def reverse(core: Core, command: DepositReversed) -> Rejected | None:
+    """Take back a deposit that is gone from its chain: from suspense, and from whoever it was credited to.
+
+    What its account still holds for withdrawal stays here, and orders that it can no longer back are cancelled. What
+    it, or the fund, no longer has, it owes: later deposits pay that first, and until then not all money is backed, so
+    every market halts. Nobody's position pays for it: an account gives no more than its equity.
+
+    Rejects:
+        unknown-deposit, id-reused.
+    """
+    deposit = core.deposits.get(command.deposit_id)
+    if deposit is None:
+        return Rejected(reason=RejectReason.UNKNOWN_DEPOSIT)
+    if deposit.reversed:
+        return Rejected(reason=RejectReason.ID_REUSED)
+    account, asset, amount = deposit.account, deposit.asset, deposit.credited_units + deposit.suspended_units
+    holder = insurance(deposit.fund, asset) if deposit.fund else wallet(account, asset)
+    taken = min(deposit.credited_units, _spare(core, deposit)) if deposit.credited_units else 0
+    shortfall, debt = deposit.credited_units - taken, receivable(account, asset)
+    for source, units in ((house(Chart.SUSPENSE, asset), deposit.suspended_units), (holder, taken), (debt, shortfall)):
+        if units:
+            core.post(Posting(source, house(Chart.CUSTODY_HOT, asset), units))
+    deposit.reversed = True
+    core.deposits_units[asset] -= amount
+    core.events.append(
+        DepositReverted(
+            deposit_id=command.deposit_id, account=account, asset=asset, amount_units=amount, shortfall_units=shortfall
+        )
+    )
+    if taken and deposit.fund:
+        core.note_fund(deposit.fund, core.capital(asset, taken), -taken)
+    elif deposit.credited_units and not deposit.fund:
+        _cancel_unbacked(core, account, asset)
+    if shortfall:
+        owed = core.parts.clearing.balance(debt)
+        breach.halt(core, [Finding(law=Law.NO_DEBT, asset=asset, expected=0, found=owed)])
+    return None
 
 
 def request(core: Core, command: RequestWithdrawal) -> Rejected | None:
@@ -71,12 +123,13 @@ def request(core: Core, command: RequestWithdrawal) -> Rejected | None:
     if amount <= 0:
         return Rejected(reason=RejectReason.AMOUNT_NOT_POSITIVE)
     need = core.parts.clearing.need(account, asset)
-    if need.equity_units < amount:
+    due = amount - core.parts.clearing.balance(receivable(account, asset))  # what it owes is not there to be taken out
+    if need.equity_units < due:
         return Rejected(reason=RejectReason.INSUFFICIENT_BALANCE)
-    if need.equity_units - amount < need.initial_units:
+    if need.equity_units - due < need.initial_units:
         return Rejected(reason=RejectReason.INSUFFICIENT_MARGIN)
     stressed = core.parts.clearing.stressed_need(account, asset)
-    if stressed.equity_units - amount < stressed.maintenance_units:
+    if stressed.equity_units - due < stressed.maintenance_units:
         return Rejected(reason=RejectReason.MARGIN_UNDER_STRESS)
     core.events += core.parts.clearing.settle_funding((account, asset, 0, 0))
     core.post(Posting(wallet(account, asset), withdrawal(command.withdrawal_id, asset), amount))
@@ -96,6 +149,8 @@ def request(core: Core, command: RequestWithdrawal) -> Rejected | None:
 def approve(core: Core, command: ApproveWithdrawal) -> Rejected | None:
     """Release what is held, unless its account fell into breach: then it goes back and may cure the account.
 
+    It goes back as well where a reversed deposit left custody with less than that.
+
     Rejects:
         unknown-withdrawal, breach-stands.
     """
@@ -104,12 +159,13 @@ def approve(core: Core, command: ApproveWithdrawal) -> Rejected | None:
         return Rejected(reason=RejectReason.UNKNOWN_WITHDRAWAL)
     if core.evidence:
         return Rejected(reason=RejectReason.BREACH_STANDS)
+    in_flight, hot = house(Chart.CUSTODY_IN_FLIGHT, held.asset), house(Chart.CUSTODY_HOT, held.asset)
     need = core.parts.clearing.need(held.account, held.asset)
-    if core.locked(held.account, held.asset) or need.equity_units < need.maintenance_units:
+    in_breach = core.locked(held.account, held.asset) or need.equity_units < need.maintenance_units
+    if in_breach or core.parts.clearing.balance(hot) < held.amount_units:
         _give_back(core, command.withdrawal_id, held, recalled=True)
         return None
     held.released = True
-    in_flight, hot = house(Chart.CUSTODY_IN_FLIGHT, held.asset), house(Chart.CUSTODY_HOT, held.asset)
     core.post(Posting(in_flight, hot, held.amount_units))
     core.events.append(
         WithdrawalReleased(
@@ -204,11 +260,32 @@ def _forget(core: Core, withdrawal_id: int) -> None:
     core.settled_withdrawals.add(withdrawal_id)
 
 
+def _spare(core: Core, deposit: Deposit) -> Units:
+    """Return what the holder of a deposit can give back; an account with all that it holds for withdrawal."""
+    clearing, account, asset = core.parts.clearing, deposit.account, deposit.asset
+    if deposit.fund:
+        return clearing.balance(insurance(deposit.fund, asset))
+    recall(core, account, asset)
+    core.events += clearing.settle_funding((account, asset, 0, 0))
+    return max(0, clearing.need(account, asset).equity_units)
+
+
+def _cancel_unbacked(core: Core, account: AccountId, asset: AssetId) -> None:
+    """Cancel the orders of a pool that no longer has what it and they need."""
+    clearing = core.parts.clearing
+    need = clearing.need(account, asset)
+    if need.equity_units >= need.initial_units:
+        return
+    for market, spec in core.config.markets.items():
+        if spec.settlement == asset:
+            core.events += clearing.cancel_all(market, account, CancelReason.UNAFFORDABLE)
+
+
 def _credit(
     core: Core, command: DepositObserved | CapitalObserved, target: LedgerAccount | None, account: AccountId
 ) -> Rejected | None:
     """Book money that has arrived. It is there whatever the books think of it, so it is taken while 64 bits hold it."""
-    if command.deposit_id in core.deposit_ids:
+    if command.deposit_id in core.deposits:
         return Rejected(reason=RejectReason.ID_REUSED)
     if command.amount_units <= 0:
         return Rejected(reason=RejectReason.AMOUNT_NOT_POSITIVE)
@@ -218,11 +295,13 @@ def _credit(
         return Rejected(reason=RejectReason.AMOUNT_ABOVE_MAXIMUM)
     room = core.config.assets[asset].deposits_max_units - held
     credited = max(0, min(command.amount_units, room)) if target else 0
-    if target and credited:
-        core.post(Posting(hot, target, credited))
-    if suspended := command.amount_units - credited:
-        core.post(Posting(hot, house(Chart.SUSPENSE, asset), suspended))
-    core.deposit_ids.add(command.deposit_id)
+    suspended, debt = command.amount_units - credited, receivable(account, asset)
+    repaid = min(credited, -core.parts.clearing.balance(debt))
+    for into, units in ((debt, repaid), (target, credited - repaid), (house(Chart.SUSPENSE, asset), suspended)):
+        if into and units:
+            core.post(Posting(hot, into, units))
+    fund = command.fund if isinstance(command, CapitalObserved) else 0
+    core.deposits[command.deposit_id] = Deposit(account, fund, asset, credited, suspended)
     core.deposits_units[asset] = held + command.amount_units
     core.events.append(
         DepositCredited(
@@ -231,6 +310,7 @@ def _credit(
             asset=asset,
             amount_units=credited,
             suspended_units=suspended,
+            repaid_units=repaid,
         )
     )
     return None

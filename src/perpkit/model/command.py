@@ -207,6 +207,14 @@ class CapitalObserved:
 
 
 @attrs.frozen(kw_only=True)
+class DepositReversed:
+    """A reorganised chain took back a deposit that custody had told of. Should it come again, it is another deposit."""
+
+    deposit_id: int
+    time_ns: Nanos = 0
+
+
+@attrs.frozen(kw_only=True)
 class RequestWithdrawal:
     """Ask for money out; it is held until it is approved, recalled or cancelled."""
 
@@ -315,6 +323,7 @@ Command: TypeAlias = (
     | AdjustMargin
     | DepositObserved
     | CapitalObserved
+    | DepositReversed
     | RequestWithdrawal
     | ApproveWithdrawal
     | CancelWithdrawal

@@ -33,7 +33,8 @@ class Chart(IntEnum):
 
 
 CUSTODY_SIDE = frozenset((Chart.CUSTODY_HOT, Chart.CUSTODY_COLD, Chart.CUSTODY_IN_FLIGHT))
-MAY_BE_NEGATIVE = frozenset((Chart.CCP, Chart.FUNDING))
+MAY_BE_NEGATIVE = frozenset((Chart.CCP, Chart.FUNDING, Chart.RECEIVABLE, Chart.CUSTODY_HOT))
+"""The last two only after a reversed deposit: what is owed for it, and what it promised to withdrawals on their way."""
 
 
 class LedgerAccount(NamedTuple):
@@ -64,6 +65,11 @@ def withdrawal(withdrawal_id: int, asset: AssetId) -> LedgerAccount:
 def insurance(fund: FundId, asset: AssetId) -> LedgerAccount:
     """Return an insurance sub-fund."""
     return LedgerAccount(Chart.INSURANCE, asset, fund)
+
+
+def receivable(account: AccountId, asset: AssetId) -> LedgerAccount:
+    """Return what an account, or (0) the operator, owes for deposits that were reversed: zero or below."""
+    return LedgerAccount(Chart.RECEIVABLE, asset, account)
 
 
 def of_market(chart: Chart, asset: AssetId, market: MarketId) -> LedgerAccount:

@@ -56,6 +56,7 @@ _COMMANDS: dict[type[Any], int] = {
     commands.CancelAllAfter: 21,
     commands.SetPositionMode: 22,
     commands.AdjustMargin: 23,
+    commands.DepositReversed: 24,
 }
 _EVENTS: dict[type[Any], int] = {
     events.Rejected: 101,
@@ -95,6 +96,7 @@ _EVENTS: dict[type[Any], int] = {
     events.PositionModeSet: 135,
     events.MarginAdjusted: 136,
     events.SwitchSet: 137,
+    events.DepositReverted: 138,
 }
 
 

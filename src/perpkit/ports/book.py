@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from perpkit.model.ids import AccountId, OrderId, PositionId
 from perpkit.model.order import Level, MatchPlan, Order, Side
@@ -85,6 +85,19 @@ class OrderBook(Protocol):
     def load(self, orders: Iterable[Order], /) -> None:
         """Replace the content by these orders, each side given in priority order."""
         ...
+
+
+class CertifiedBook(OrderBook, Protocol):
+    """A book whose plans are taken as they are: its class says `certified = True` in its own body.
+
+    Any other book is matched again in Python, by `perpkit.model.matching` over its own resting orders, before a plan
+    of it is settled. Whoever certifies a book has done that beforehand: random orders with every flag, and not one plan
+    that is not the reference's to the bit. A wrong plan would be settled, and be found only by the sums over all
+    accounts. A book that raises is still refused and named. A subclass is not certified by what it inherits, because it
+    may plan otherwise.
+    """
+
+    certified: Literal[True]
 
 
 FUSED = "fused"

@@ -3,6 +3,7 @@
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import Literal
 
 import attrs
 
@@ -50,6 +51,8 @@ class PriceTimeBook:
     A level is a dict: insertion order is time priority, and a cancel costs one deletion. An order that shrinks is
     replaced by a smaller one in its place.
     """
+
+    certified: Literal[True] = True  # its plans are made by the rules that others are checked by
 
     def __init__(self, context: MarketContext, _options: NoOptions) -> None:
         self._fills_max = context.limits.order_fills_max

@@ -61,7 +61,7 @@ class WeightedIndex:
         """
         for quote in quotes:
             if quote.market == self._market:
-                self._last[quote.source] = attrs.evolve(quote, at_ns=min(quote.at_ns, at_ns))
+                self._last[quote.source] = attrs.evolve(quote, at_ns=at_ns) if quote.at_ns > at_ns else quote
         readings = self._readings(at_ns)
         used = [reading for reading in readings if reading.left_out is LeftOut.USED]
         if len(used) < self._sources_min:

@@ -109,8 +109,9 @@ class TieredMargin:
             exposures = tuple(grouped)
             spec, price = self._markets[market], marks[market].price_ticks
             initial += self._market_initial(spec, exposures, price)
-            required = self._market_maintenance(spec, exposures, price)
-            costs = sum(abs(exposure.cost_units) for exposure in exposures)
+            costs = sum([abs(exposure.cost_units) for exposure in exposures])
+            basis = costs if self._entry_basis else spec.requirement_base(exposures[0].gross_lots, price)
+            required = self._maintenance[market].requirement(basis)
             for exposure in exposures:
                 slot = self._slot(spec, exposure, price, required, costs)
                 slots.append(slot)
@@ -132,11 +133,15 @@ class TieredMargin:
         if exposure.size_lots == 0:
             return Thresholds(liquidation_ticks=None, bankruptcy_ticks=None)
 
+        # Only this mark moves: what the pool has beyond its need in the other markets stays.
+        here = attrs.evolve(pool, exposures=tuple([e for e in pool.exposures if e.market == market]))
+        elsewhere = _spare(self.need(pool, marks)) - _spare(self.need(here, marks))
+
         def healthy(price: Ticks) -> bool:
-            need = self.need(pool, {**marks, market: attrs.evolve(marks[market], price_ticks=price)})
+            need = self.need(here, {market: attrs.evolve(marks[market], price_ticks=price)})
             slot = next(s for s in need.slots if (s.market, s.position_id) == (market, position_id))
             if slot.equity_units is None:
-                return need.equity_units >= need.maintenance_units
+                return _spare(need) + elsewhere >= 0
             return slot.equity_units >= slot.maintenance_units
 
         # Cross positions of one market move together, so the side that loses is the side of their sum.
@@ -205,13 +210,6 @@ class TieredMargin:
         share = div_ceil(self._initial[spec.id].requirement(total_units) * units, max(total_units, 1))
         return max(share, div_ceil(units, exposure.leverage)) if exposure.leverage else share
 
-    def _market_maintenance(self, spec: MarketSpec, exposures: Sequence[Exposure], price: Ticks) -> Units:
-        if self._entry_basis:
-            basis = sum(abs(exposure.cost_units) for exposure in exposures)
-        else:
-            basis = spec.requirement_base(exposures[0].gross_lots, price)
-        return self._maintenance[spec.id].requirement(basis)
-
     def _slot(
         self, spec: MarketSpec, exposure: Exposure, price: Ticks, required: Units, costs_units: Units
     ) -> SlotNeed:
@@ -245,6 +243,10 @@ def _profit(spec: MarketSpec, exposure: Exposure, price: Ticks) -> Units:
     """What a position adds to equity: unrealised profit less what it owes."""
     worth = spec.value(exposure.size_lots, price) - exposure.cost_units
     return worth - exposure.unpaid_units - exposure.funding_due_units
+
+
+def _spare(need: Need) -> Units:
+    return need.equity_units - need.maintenance_units
 
 
 def _find(pool: Pool, market: MarketId, position_id: PositionId) -> Exposure:

@@ -13,12 +13,13 @@ import attrs
 
 from perpkit.audit import state_digest
 from perpkit.engine.exchange import Exchange, Outcome
-from perpkit.errors import JournalError, UnitsError
-from perpkit.model.command import Command, HoldingsReported, IndexQuotes, NoteFault, RunAudit
-from perpkit.model.event import BreachFound, Rejected, WithdrawalReleased
+from perpkit.errors import CustodyError, JournalError, UnitsError
+from perpkit.model.command import Command, IndexQuotes, NoteFault, RunAudit
+from perpkit.model.event import BreachFound, ExchangeResumed, Rejected
 from perpkit.model.records import pack
 from perpkit.ports import Custody
 from perpkit.ports.journal import FrameKind, Journal
+from perpkit.runtime.custody_line import CustodyLine, ForCustody
 from perpkit.runtime.evidence import FlightRecorder
 from perpkit.runtime.journal.frame import PAYLOAD_BYTES_MAX
 from perpkit.runtime.metrics import Meter
@@ -51,9 +52,12 @@ class Venue:
     """Stamps commands, applies them, and tells nobody before they are durable.
 
     What is told, in order and once durable: released withdrawals to custody, then every outcome to the subscribers,
-    then the caller its answer. Callers on several threads share one group commit. Whatever custody saw comes back
-    as commands, by `poll`, and what time asks for, by `tick`. A replay of the journal needs no venue: it calls no
-    custody and no clock.
+    then the caller its answer. A custody that approves withdrawals itself hears of held and returned ones too. Callers
+    on several threads share one group commit. Whatever custody saw comes back as commands, by `poll`, and what time
+    asks for, by `tick`. A replay of the journal needs no venue: it calls no custody and no clock.
+
+    A custody that cannot answer now (`CustodyError`) stops nothing else: it is logged and counted, and `tick` tells and
+    asks again.
 
     When the books do not agree, or a fault halts the exchange, `evidence-SEQUENCE.json` is written into
     `evidence_directory`.
@@ -92,7 +96,7 @@ class Venue:
         self._meter = meter
         if meter:
             meter.opened(journal)
-        self._cursor = 0
+        self._line = CustodyLine(custody)
         self._audit_ns = self._reconcile_ns = 0
         self._snapshot_seq = next((seq for seq, _ in journal.snapshots()), 0)
         self._subscribers: list[Subscriber] = []
@@ -115,7 +119,8 @@ class Venue:
     ) -> tuple[Self, Recovered]:
         """Bring a fresh exchange back from its journal and stand a venue round it.
 
-        Custody is asked again for every withdrawal that was released and not yet seen to leave.
+        Custody is told again of every withdrawal that is held, where it approves them itself, and of every one that
+        was released and not yet seen to leave.
 
         Raises:
             JournalError: the journal is damaged, or does not lead to the states that it notes.
@@ -125,9 +130,15 @@ class Venue:
         venue = cls(
             exchange, custody, journal, clock=clock, pace=pace, evidence_directory=evidence_directory, meter=meter
         )
-        for released in exchange.outstanding():
-            custody.release(released)
+        waiting: list[ForCustody] = [*exchange.held(), *exchange.outstanding()]
+        for event in waiting:
+            venue._line.tell(event)
         return venue, recovered
+
+    @property
+    def custody_faults(self) -> int:
+        """How often custody could not hear or answer."""
+        return self._line.faults
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Call `subscriber` with the stamp and the outcome of every command, in order, once it is durable."""
@@ -171,13 +182,17 @@ class Venue:
         return outcomes
 
     def poll(self) -> Sequence[Outcome]:
-        """Turn what custody saw since the last time into commands, and do them."""
+        """Turn what custody saw since the last time into commands, and do them; nothing where it cannot say now."""
         with self._polling:
-            seen, cursor = self.custody.observe(self._cursor)
+            try:
+                seen, cursor = self._line.observe()
+            except CustodyError as fault:
+                self._line.note("observe", fault)
+                return ()
             outcomes = self.submit_all(seen)
             # What a part's fault refused is not lost: custody tells it again, and what was credited is known by its id.
             if not any(outcome.fault for outcome in outcomes):
-                self._cursor = cursor
+                self._line.heard(cursor)
             return outcomes
 
     def tick(self) -> Sequence[Outcome]:
@@ -187,6 +202,8 @@ class Venue:
         """
         outcomes: list[Outcome] = []
         now_ns, pace = self._clock(), self._pace
+        with self._telling:
+            self._line.tell_again()
         due_ns = self.exchange.due_ns
         if due_ns is not None and due_ns <= now_ns:
             outcomes.append(self.submit(IndexQuotes()))
@@ -194,8 +211,10 @@ class Venue:
             self._audit_ns = _next_due(self._audit_ns, pace.audit_every_ns, now_ns)
             outcomes.append(self.submit(RunAudit()))
         if pace.reconcile_every_ns and self._reconcile_ns <= now_ns:
-            self._reconcile_ns = _next_due(self._reconcile_ns, pace.reconcile_every_ns, now_ns)
+            faults = self.custody_faults
             outcomes += self.reconcile()
+            if self.custody_faults == faults:
+                self._reconcile_ns = _next_due(self._reconcile_ns, pace.reconcile_every_ns, now_ns)
         if self._meter:
             with self._applying:
                 self._meter.read(self.exchange, now_ns)
@@ -205,16 +224,19 @@ class Venue:
         """Hold the ledger against what custody holds; a difference halts every market.
 
         Custody may see something between two questions, so it is asked until nothing happened in between, a few times.
-        Only what custody saw changes the ledger's side, and nobody else may bring that in meanwhile.
+        Only what custody saw changes the ledger's side, and nobody else may bring that in meanwhile. A custody that can
+        count a second time is asked for both counts.
         """
         with self._polling:
             for _ in range(RECONCILE_ROUNDS):
                 self.poll()
-                reports = [
-                    HoldingsReported(asset=asset, holdings_units=self.custody.holdings(asset))
-                    for asset in self.exchange.assets
-                ]
-                if not self.custody.observe(self._cursor)[0]:
+                try:
+                    reports = list(self._line.reports(self.exchange.assets))
+                    seen, _ = self._line.observe()
+                except CustodyError as fault:
+                    self._line.note("reconcile", fault)
+                    return ()
+                if not seen:
                     return self.submit_all(reports)
         logger.warning("custody saw something between each of %s pairs of questions; not reconciled", RECONCILE_ROUNDS)
         return ()
@@ -286,8 +308,10 @@ class Venue:
         if outcome.fault:
             logger.warning("command %s was refused: %s", outcome.sequence, outcome.fault)
         for event in outcome.events:
-            if isinstance(event, WithdrawalReleased):
-                self.custody.release(event)
+            if isinstance(event, ForCustody):
+                self._line.tell(event)
+            elif isinstance(event, ExchangeResumed):
+                self._line.ask_anew()
         for subscriber in self._subscribers:
             subscriber(command.time_ns, outcome)
 

@@ -13,7 +13,7 @@ from libc.string cimport memcpy, memset
 
 from perpkit_fast._levels cimport level_from
 from perpkit_fast._matching cimport propose, reduce_order, rest_of, settle
-from perpkit_fast._orders cimport Order, Orders, Terms, home_of, slot_of, tag_of
+from perpkit_fast._orders cimport Order, Orders, home_of, slot_of, tag_of
 from perpkit_fast._state cimport (
     ACCEPTED, Book, Met, OTHER_MARKET, OUT_OF_RANGE, Plan, Record, UNKNOWN_KIND, UNKNOWN_ORDER, price_of, refusal,
     write_order,
@@ -45,7 +45,7 @@ cdef enum:
     REDUCED = 313
     REFUSED = 314
 
-    AHEAD = 4            # commands, between one step of looking ahead and the next
+    AHEAD = 4            # commands, between asking for a record, for its slot, for its order, and doing it
 
 
 cdef inline int resize(Out* out, size_t places) except -1:
@@ -97,6 +97,7 @@ cdef inline int place_record(Book* book, const Record* taker, uint32_t slot, Out
     cdef Plan plan
     cdef uint32_t i
     cdef const Met* met
+    cdef const Order* maker
     if not propose(book, taker, &plan):
         raise MemoryError
     reserve(out, plan.count + 1)
@@ -107,9 +108,9 @@ cdef inline int place_record(Book* book, const Record* taker, uint32_t slot, Out
     settle(book, plan.count)
     for i in range(plan.count):
         met = &book.met[i]
+        maker = &book.orders.at[met.order]
         write(
-            out, MATCHED, met.prevented, taker.market, book.orders.at[met.order].id,
-            book.orders.terms[met.order].account, book.orders.terms[met.order].position_id, met.size_lots,
+            out, MATCHED, met.prevented, taker.market, maker.id, maker.account, maker.position_id, met.size_lots,
             met.price_ticks, met.left_lots, taker.id,
         )
     if not rest_of(book, taker, &plan, slot):
@@ -117,11 +118,11 @@ cdef inline int place_record(Book* book, const Record* taker, uint32_t slot, Out
     return 0
 
 
-cdef inline int reduce_record(Book* book, const Record* command, uint32_t slot, Out* out) noexcept:
+cdef inline int reduce_record(Book* book, const Record* command, Out* out) noexcept:
     """Take lots off a resting order, or all of it; return why not."""
+    cdef uint32_t slot = slot_of(&book.orders, command.id)
     cdef uint32_t at = book.orders.slots[slot].order
     cdef const Order* order = &book.orders.at[at]
-    cdef const Terms* terms = &book.orders.terms[at]
     cdef int64_t lots = order.left_lots if command.kind == CANCEL else command.size_lots
     if command.market != book.market:
         return OTHER_MARKET
@@ -130,35 +131,28 @@ cdef inline int reduce_record(Book* book, const Record* command, uint32_t slot, 
     if not 0 <= lots <= order.left_lots:
         return OUT_OF_RANGE
     write(
-        out, REDUCED, order.flags, command.market, order.id, terms.account, terms.position_id, lots,
+        out, REDUCED, order.flags, command.market, order.id, order.account, order.position_id, lots,
         price_of(book.levels.at[order.level].key, order.flags), order.left_lots - lots, book.version,
     )
-    reduce_order(book, at, lots)
+    reduce_order(book, at, lots, slot)
     return ACCEPTED
 
 
 cdef inline int run_record(Book* book, const Record* command, Out* out) except -1:
     """Do one command and write what came of it."""
     cdef int reason = UNKNOWN_KIND
-    cdef uint32_t slot = slot_of(&book.orders, command.id)
+    cdef uint32_t slot   # looked for once the kind is known, which is what the processor can least foresee
     reserve(out, 1)
     if command.kind == PLACE:
+        slot = slot_of(&book.orders, command.id)
         reason = refusal(book, command, slot)
         if reason == ACCEPTED:
             place_record(book, command, slot, out)
     elif command.kind == CANCEL or command.kind == REDUCE:
-        reason = reduce_record(book, command, slot, out)
+        reason = reduce_record(book, command, out)
     if reason != ACCEPTED:
         write(out, REFUSED, 0, command.market, command.id, reason, command.kind, 0, 0, 0, 0)
     return 0
-
-
-cdef inline void look_ahead(const Book* book, const Record* command) noexcept nogil:
-    """Ask for what later commands will touch, a step at a time: the record itself, its slot, its order."""
-    cdef const Orders* orders = &book.orders
-    load_soon(command + 4 * AHEAD)
-    load_soon(&orders.slots[home_of(orders, tag_of(command[2 * AHEAD].id))])
-    load_soon(&orders.at[orders.slots[home_of(orders, tag_of(command[AHEAD].id))].order])
 
 
 cdef inline int dump_side(Book* book, int side, Out* out) except -1:
@@ -185,6 +179,7 @@ cdef inline bytes answers_to(Book* book, object commands):
     cdef const Record* command
     cdef size_t i, count
     cdef bint aligned
+    cdef const Orders* orders = &book.orders
     memset(&out, 0, sizeof(Out))
     PyObject_GetBuffer(commands, &view, PyBUF_SIMPLE)
     try:
@@ -199,7 +194,10 @@ cdef inline bytes answers_to(Book* book, object commands):
                 memcpy(&copy, command, sizeof(Record))
                 command = &copy
             elif i + 2 * AHEAD < count:
-                look_ahead(book, command)
+                # Not a function of its own: GCC leaves out calls of what does nothing but ask for memory.
+                load_soon(command + 4 * AHEAD)
+                load_soon(&orders.slots[home_of(orders, tag_of(command[2 * AHEAD].id))])
+                load_soon(&orders.at[orders.slots[home_of(orders, tag_of(command[AHEAD].id))].order])
             run_record(book, command, &out)
         return taken(&out)
     finally:

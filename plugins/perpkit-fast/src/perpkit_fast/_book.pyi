@@ -1,5 +1,5 @@
 from collections.abc import Iterable, Iterator, Sequence
-from typing import final
+from typing import Literal, final
 
 from perpkit.model.ids import AccountId, OrderId, PositionId
 from perpkit.model.order import Level, MatchPlan, Order, Side
@@ -11,6 +11,7 @@ from perpkit.units import Lots, Ticks
 
 @final
 class FastBook:
+    certified: Literal[True]
     def __init__(self, context: MarketContext, options: NoOptions | None = None) -> None: ...
     def plan(self, taker: Order, /) -> MatchPlan: ...
     def commit(self, plan: MatchPlan, /) -> None: ...

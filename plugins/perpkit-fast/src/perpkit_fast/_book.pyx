@@ -13,7 +13,7 @@ from libc.string cimport memcpy
 from perpkit_fast._batch cimport PLACE, answers_to, dump_of
 from perpkit_fast._levels cimport Ladder, Level, level_from
 from perpkit_fast._matching cimport add_met, propose, reduce_order, rest, rest_of, settle
-from perpkit_fast._orders cimport find_order, slot_of
+from perpkit_fast._orders cimport slot_of
 from perpkit_fast._state cimport (
     ACCEPTED, Book, GTC, Met, ORDER_RESTS, OTHER_MARKET, OUT_OF_RANGE, Plan, Record, SELL, book_close, book_open,
     memory_of, price_of, refusal, self_trade_of, time_in_force_of, write_order,
@@ -101,6 +101,9 @@ cdef class FastBook:
     do not fit 62 bits, of another market, or, where it might rest, of an id that rests already, is refused.
     """
 
+    # tests/test_same_to_the_bit.py and tests/test_oracle.py are why: see `perpkit.ports.book.CertifiedBook`.
+    certified = True
+
     cdef Book book
     cdef object planned      # the plan that `book.met`, `taker` and `native` still hold
     cdef Record taker
@@ -128,8 +131,8 @@ cdef class FastBook:
             matches.append(
                 Match(
                     maker=self.book.orders.at[met.order].id,
-                    maker_account=self.book.orders.terms[met.order].account,
-                    maker_position_id=self.book.orders.terms[met.order].position_id,
+                    maker_account=self.book.orders.at[met.order].account,
+                    maker_position_id=self.book.orders.at[met.order].position_id,
                     price_ticks=met.price_ticks,
                     size_lots=met.size_lots,
                     prevented=bool(met.prevented),
@@ -159,12 +162,13 @@ cdef class FastBook:
 
     def reduce(self, order_id, by_lots, /):
         """See `OrderBook.reduce`."""
-        cdef uint32_t at = self.find(order_id)
+        cdef uint32_t slot = self.find(order_id)
+        cdef uint32_t at = self.book.orders.slots[slot].order
         cdef int64_t left_lots = self.book.orders.at[at].left_lots
         cdef int64_t lots = by_lots
         if not 0 <= lots <= left_lots:
             raise PluginError(f"book: expected at most the {left_lots} lots that order {order_id} has, was {by_lots}")
-        self.take_off(at, lots)
+        self.take_off(at, lots, slot)
         return left_lots - lots
 
     def best(self, side, /):
@@ -240,9 +244,10 @@ cdef class FastBook:
 
     def cancel(self, int64_t order_id, /):
         """Take a resting order out: see `FusedBook.cancel`."""
-        cdef uint32_t at = self.find(order_id)
+        cdef uint32_t slot = self.find(order_id)
+        cdef uint32_t at = self.book.orders.slots[slot].order
         cdef int64_t left_lots = self.book.orders.at[at].left_lots
-        self.take_off(at, left_lots)
+        self.take_off(at, left_lots, slot)
         return left_lots
 
     def apply(self, commands, /):
@@ -306,15 +311,16 @@ cdef class FastBook:
             raise MemoryError
         return 0
 
-    cdef uint32_t find(self, object order_id) except 0:
-        cdef uint32_t at = find_order(&self.book.orders, <int64_t>order_id)
-        if at == 0:
+    cdef uint32_t find(self, object order_id) except? 0:
+        """Return the slot of an order that rests."""
+        cdef uint32_t slot = slot_of(&self.book.orders, <int64_t>order_id)
+        if self.book.orders.slots[slot].order == 0:
             raise KeyError(order_id)
-        return at
+        return slot
 
-    cdef void take_off(self, uint32_t at, int64_t lots) noexcept:
+    cdef void take_off(self, uint32_t at, int64_t lots, uint32_t slot) noexcept:
         self.planned = None
-        reduce_order(&self.book, at, lots)
+        reduce_order(&self.book, at, lots, slot)
 
     cdef int read_plan(self, object plan) except -1:
         """Take over a plan that somebody made, or kept while another was asked for."""
@@ -327,7 +333,7 @@ cdef class FastBook:
         self.native.rest_lots = plan.rest_lots
         read_order(plan.taker, &self.taker)
         for match in plan.matches:
-            at, lots = self.find(match.maker), match.size_lots
+            at, lots = self.book.orders.slots[self.find(match.maker)].order, match.size_lots
             taken[at] = taken.get(at, 0) + lots
             if lots <= 0 or taken[at] > self.book.orders.at[at].left_lots:
                 raise PluginError(f"book: expected a match of lots that rest, was {match}; plan again")
@@ -346,8 +352,8 @@ cdef class FastBook:
             found.append(
                 (
                     self.book.orders.at[met.order].id,
-                    self.book.orders.terms[met.order].account,
-                    self.book.orders.terms[met.order].position_id,
+                    self.book.orders.at[met.order].account,
+                    self.book.orders.at[met.order].position_id,
                     met.price_ticks,
                     met.size_lots,
                     bool(met.prevented),

@@ -46,10 +46,10 @@ cdef struct Ladder:
     uint32_t best        # 0: no level
     uint32_t count
     int64_t lots         # of all orders, hidden ones too
+    uint32_t* window
+    uint64_t* bottom
     uint64_t top
     uint64_t[64] middle
-    uint64_t* bottom
-    uint32_t* window
     Rows outside         # the window
     uint64_t outside_touches
 

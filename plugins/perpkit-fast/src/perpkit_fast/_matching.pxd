@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t
 from libc.stdlib cimport realloc
 
 from perpkit_fast._levels cimport Ladder, Level, add_level, drop_level, level_from, level_of
-from perpkit_fast._orders cimport Order, Terms, add_order, drop_order, slot_of
+from perpkit_fast._orders cimport Order, add_order, drop_order, slot_of
 from perpkit_fast._state cimport (
     BY_OWNER, Book, CANCEL_BOTH, CANCEL_TAKER, DECREMENT, FOK, GTC, IMMEDIATE, Met, OWNER_MASK, Plan, Record,
     SELF_TRADE, SELL, WORK_LIMIT, key_of, price_of, self_trade_of, time_in_force_of,
@@ -42,19 +42,16 @@ cdef inline Met* add_met(Book* book, Plan* plan, uint32_t order) noexcept nogil:
 cdef inline int meet(Book* book, const Record* taker, Plan* plan, const Level* level, bint hidden) noexcept nogil:
     """Meet what is shown at a level, or what is hidden. Return 1 to go on, 0 when all is said, -1 without memory."""
     cdef uint32_t at = level.head
+    cdef int64_t price_ticks = price_of(level.key, ~taker.flags)
+    cdef uint16_t self_trade = self_trade_of(taker.flags)
     cdef const Order* order
     cdef int64_t lots
     cdef bint own, goes
     cdef Met* met
-    cdef uint16_t self_trade = self_trade_of(taker.flags)
     while at:
         order = &book.orders.at[at]
-        lots = order.left_lots
-        if hidden:
-            lots = book.orders.terms[at].hidden_lots
-        elif level.hidden_orders:
-            lots -= book.orders.terms[at].hidden_lots
-        own = self_trade and is_own(taker, book.orders.terms[at].account)
+        lots = order.hidden_lots if hidden else order.left_lots - order.hidden_lots
+        own = self_trade and is_own(taker, order.account)
         goes = own and self_trade != DECREMENT
         # Of a maker that goes away whole, what is hidden went with what was shown, one round earlier.
         if lots and not (goes and hidden and order.left_lots != lots):
@@ -67,7 +64,7 @@ cdef inline int meet(Book* book, const Record* taker, Plan* plan, const Level* l
             met = add_met(book, plan, at)
             if met == NULL:
                 return -1
-            met.price_ticks = price_of(level.key, ~taker.flags)
+            met.price_ticks = price_ticks
             met.prevented = own
             if goes:
                 met.size_lots = order.left_lots
@@ -85,31 +82,38 @@ cdef inline int meet(Book* book, const Record* taker, Plan* plan, const Level* l
     return 1
 
 
-cdef inline bint propose(Book* book, const Record* taker, Plan* plan) noexcept nogil:
-    """Write down whom a taker would meet, and what becomes of it; False when there is no memory."""
-    cdef Ladder* other = &book.sides[1 - (taker.flags & SELL)]
-    cdef int64_t limit = key_of(taker.price_ticks, ~taker.flags)
-    cdef uint16_t time_in_force = time_in_force_of(taker.flags)
-    cdef uint32_t level = other.best
-    cdef int goes_on = 1
-    plan.left_lots = taker.size_lots
-    plan.prevented_lots = 0
-    plan.reason = IMMEDIATE
-    plan.count = 0
+cdef inline bint meet_levels(Book* book, const Record* taker, Plan* plan, uint32_t level, int64_t limit) noexcept nogil:
+    """Meet level after level up to a limit; False when there is no memory."""
+    cdef int goes_on
     while level and book.levels.at[level].key <= limit:
         goes_on = meet(book, taker, plan, &book.levels.at[level], False)
         if goes_on == 1 and book.levels.at[level].hidden_orders:
             goes_on = meet(book, taker, plan, &book.levels.at[level], True)
         if goes_on != 1:
-            break
-        level = level_from(other, &book.levels, book.levels.at[level].key + 1)
-    if time_in_force == FOK and (plan.left_lots or plan.prevented_lots):
-        plan.count = 0
-        plan.left_lots = taker.size_lots
-        plan.prevented_lots = 0
+            return goes_on == 0
+        level = level_from(&book.sides[1 - (taker.flags & SELL)], &book.levels, book.levels.at[level].key + 1)
+    return True
+
+
+cdef inline bint propose(Book* book, const Record* taker, Plan* plan) noexcept nogil:
+    """Write down whom a taker would meet, and what becomes of it; False when there is no memory."""
+    cdef int64_t limit = key_of(taker.price_ticks, ~taker.flags)
+    cdef uint16_t time_in_force = time_in_force_of(taker.flags)
+    cdef uint32_t level = book.sides[1 - (taker.flags & SELL)].best
+    plan.left_lots = taker.size_lots
+    plan.prevented_lots = 0
+    plan.reason = IMMEDIATE
+    plan.count = 0
+    if level and book.levels.at[level].key <= limit:
+        if not meet_levels(book, taker, plan, level, limit):
+            return False
+        if time_in_force == FOK and (plan.left_lots or plan.prevented_lots):
+            plan.count = 0
+            plan.left_lots = taker.size_lots
+            plan.prevented_lots = 0
     plan.rest_lots = plan.left_lots if time_in_force == GTC and plan.reason == IMMEDIATE else 0
     plan.cancel_lots = plan.left_lots - plan.rest_lots
-    return goes_on >= 0
+    return True
 
 
 cdef inline void unlink(Book* book, Level* level, uint32_t at) noexcept nogil:
@@ -134,48 +138,33 @@ cdef inline void link_last(Book* book, Level* level, uint32_t at) noexcept nogil
     level.tail = at
 
 
-cdef inline void shrink(Book* book, uint32_t at, int64_t by_lots, bint hidden_first) noexcept nogil:
-    """Take lots off an order, from what it hides first or last; it goes with its last lot."""
+cdef inline void shrink(Book* book, Order* order, int64_t left_lots, int64_t hidden_lots) noexcept nogil:
+    cdef Level* level = &book.levels.at[order.level]
+    level.shown_lots -= order.left_lots - order.hidden_lots - (left_lots - hidden_lots)
+    level.shown_orders -= order.left_lots != order.hidden_lots and left_lots == hidden_lots
+    level.hidden_orders -= order.hidden_lots != 0 and hidden_lots == 0
+    book.sides[order.flags & SELL].lots -= order.left_lots - left_lots
+    order.left_lots = left_lots
+    order.hidden_lots = hidden_lots
+
+
+cdef inline void take_out(Book* book, uint32_t at, uint32_t slot) noexcept nogil:
     cdef Order* order = &book.orders.at[at]
     cdef Level* level = &book.levels.at[order.level]
-    cdef Ladder* side = &book.sides[order.flags & SELL]
-    cdef Terms* terms
-    cdef int64_t shown_lots = by_lots, shown_before, hidden_lots = 0
-    if level.hidden_orders:
-        terms = &book.orders.terms[at]
-        shown_before = order.left_lots - terms.hidden_lots
-        if hidden_first:
-            hidden_lots = terms.hidden_lots - by_lots if by_lots < terms.hidden_lots else 0
-        else:
-            hidden_lots = order.left_lots - by_lots
-            if terms.hidden_lots < hidden_lots:
-                hidden_lots = terms.hidden_lots
-        if terms.hidden_lots and not hidden_lots:
-            level.hidden_orders -= 1
-        terms.hidden_lots = hidden_lots
-        shown_lots = shown_before - (order.left_lots - by_lots - hidden_lots)
-        if shown_before and shown_lots == shown_before:
-            level.shown_orders -= 1
-    elif by_lots == order.left_lots:
-        level.shown_orders -= 1
-    level.shown_lots -= shown_lots
-    side.lots -= by_lots
-    order.left_lots -= by_lots
-    if order.left_lots == 0:
-        unlink(book, level, at)
-        if level.head == 0:
-            drop_level(side, &book.levels, order.level)
-        drop_order(&book.orders, at)
+    shrink(book, order, 0, 0)
+    unlink(book, level, at)
+    if level.head == 0:
+        drop_level(&book.sides[order.flags & SELL], &book.levels, order.level)
+    drop_order(&book.orders, at, slot)
 
 
 cdef inline void show_anew(Book* book, uint32_t at) noexcept nogil:
     """Show the next part of an iceberg, behind whoever waits at its price."""
     cdef Order* order = &book.orders.at[at]
-    cdef Terms* terms = &book.orders.terms[at]
     cdef Level* level = &book.levels.at[order.level]
-    cdef int64_t shown_lots = terms.display_lots if terms.display_lots < order.left_lots else order.left_lots
-    terms.hidden_lots = order.left_lots - shown_lots
-    if terms.hidden_lots == 0:
+    cdef int64_t shown_lots = order.display_lots if order.display_lots < order.left_lots else order.left_lots
+    order.hidden_lots = order.left_lots - shown_lots
+    if order.hidden_lots == 0:
         level.hidden_orders -= 1
     level.shown_orders += 1
     level.shown_lots += shown_lots
@@ -183,38 +172,44 @@ cdef inline void show_anew(Book* book, uint32_t at) noexcept nogil:
     link_last(book, level, at)
 
 
-cdef inline void settle(Book* book, uint32_t count) noexcept nogil:
-    """Take off every maker what the plan says, then show anew what was used up, in the order in which it was."""
+cdef inline void settle_met(Book* book, uint32_t count) noexcept nogil:
     cdef uint32_t i
     cdef Met* met
     cdef Order* order
-    cdef Terms* terms
     cdef bint any_used_up = False
-    book.version += 1
     for i in range(count):
         met = &book.met[i]
         order = &book.orders.at[met.order]
         met.left_lots = order.left_lots - met.size_lots
-        if met.left_lots and book.levels.at[order.level].hidden_orders:
-            shrink(book, met.order, met.size_lots, False)
-            terms = &book.orders.terms[met.order]
-            if terms.display_lots and terms.hidden_lots == order.left_lots and not order.used_up:
-                met.used_up = order.used_up = 1
-                any_used_up = True
+        if met.left_lots == 0:
+            take_out(book, met.order, slot_of(&book.orders, order.id))
         else:
-            shrink(book, met.order, met.size_lots, False)
+            shrink(book, order, met.left_lots, min(order.hidden_lots, met.left_lots))
+            met.used_up = order.display_lots and order.hidden_lots == order.left_lots
+            any_used_up |= met.used_up
     if any_used_up:
         for i in range(count):
-            if book.met[i].used_up:
-                book.orders.at[book.met[i].order].used_up = 0
-                if book.orders.at[book.met[i].order].left_lots:
-                    show_anew(book, book.met[i].order)
+            order = &book.orders.at[book.met[i].order]
+            # One that was met in both its parts is used up twice, shown anew once.
+            if book.met[i].used_up and order.left_lots and order.hidden_lots == order.left_lots:
+                show_anew(book, book.met[i].order)
 
 
-cdef inline void reduce_order(Book* book, uint32_t at, int64_t by_lots) noexcept nogil:
-    """Take lots off a resting order, what it hides first."""
+cdef inline void settle(Book* book, uint32_t count) noexcept nogil:
+    """Take off every maker what the plan says, then show anew what was used up, in the order in which it was."""
     book.version += 1
-    shrink(book, at, by_lots, True)
+    if count:
+        settle_met(book, count)
+
+
+cdef inline void reduce_order(Book* book, uint32_t at, int64_t by_lots, uint32_t slot) noexcept nogil:
+    """Take lots off a resting order, what it hides first; it goes with its last lot. `slot` is where its id is."""
+    cdef Order* order = &book.orders.at[at]
+    book.version += 1
+    if by_lots == order.left_lots:
+        take_out(book, at, slot)
+    else:
+        shrink(book, order, order.left_lots - by_lots, max(order.hidden_lots - by_lots, 0))
 
 
 cdef inline bint rest(
@@ -232,15 +227,14 @@ cdef inline bint rest(
         if level == 0:
             return False
     cdef Order* resting = &book.orders.at[at]
-    cdef Terms* terms = &book.orders.terms[at]
     cdef Level* queue = &book.levels.at[level]
+    resting.account = order.account
+    resting.position_id = order.position_id
     resting.left_lots = lots
+    resting.hidden_lots = hidden_lots
+    resting.display_lots = order.display_lots
     resting.level = level
     resting.flags = order.flags
-    terms.account = order.account
-    terms.position_id = order.position_id
-    terms.hidden_lots = hidden_lots
-    terms.display_lots = order.display_lots
     queue.shown_lots += lots - hidden_lots
     queue.shown_orders += lots != hidden_lots
     queue.hidden_orders += hidden_lots != 0

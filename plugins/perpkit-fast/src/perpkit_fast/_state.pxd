@@ -11,7 +11,7 @@ from libc.string cimport memset
 from perpkit_fast._levels cimport (
     Ladder, Levels, ladder_close, ladder_memory, ladder_open, levels_close, levels_memory, levels_open,
 )
-from perpkit_fast._orders cimport Order, Orders, Terms, orders_close, orders_memory, orders_open
+from perpkit_fast._orders cimport Order, Orders, orders_close, orders_memory, orders_open
 
 
 cdef struct Record:
@@ -34,7 +34,7 @@ cdef struct Met:
     int64_t left_lots    # of the maker, once it is settled
     uint32_t order
     uint16_t prevented
-    uint16_t used_up     # its maker was used up by this match, first of all
+    uint16_t used_up     # it leaves an iceberg that shows nothing
 
 
 cdef struct Plan:
@@ -112,11 +112,12 @@ cdef inline size_t memory_of(const Book* book) noexcept nogil:
 
 cdef inline int64_t key_of(int64_t price_ticks, uint16_t flags) noexcept nogil:
     """Return what the levels of an order's side are sorted by."""
-    return price_ticks if flags & SELL else -price_ticks
+    cdef int64_t sign = <int64_t>(flags & SELL) - 1   # no bit of it is set on the sell side, all are on the buy side
+    return (price_ticks ^ sign) - sign
 
 
 cdef inline int64_t price_of(int64_t key, uint16_t flags) noexcept nogil:
-    return key if flags & SELL else -key
+    return key_of(key, flags)
 
 
 cdef inline uint16_t time_in_force_of(uint16_t flags) noexcept nogil:
@@ -152,13 +153,12 @@ cdef inline int refusal(const Book* book, const Record* taker, uint32_t slot) no
 cdef inline void write_order(const Book* book, uint32_t at, Record* record) noexcept nogil:
     """Write a resting order as the record that would load it."""
     cdef const Order* order = &book.orders.at[at]
-    cdef const Terms* terms = &book.orders.terms[at]
     record.flags = order.flags
     record.market = book.market
     record.id = order.id
-    record.account = terms.account
-    record.position_id = terms.position_id
+    record.account = order.account
+    record.position_id = order.position_id
     record.size_lots = order.left_lots
     record.price_ticks = price_of(book.levels.at[order.level].key, order.flags)
-    record.display_lots = terms.display_lots
-    record.hidden_lots = terms.hidden_lots
+    record.display_lots = order.display_lots
+    record.hidden_lots = order.hidden_lots

@@ -23,7 +23,8 @@ def reprice(core: Core, market: MarketId, budget: int) -> int:
         O(pegged orders of the market).
     """
     done, pegs = 0, sorted(core.desk.pegs.get(market, ()))
-    best = {side: _best_of_others(core, market, side, pegs) for side in Side}
+    sides = {core.desk.live[order_id].side for order_id in pegs}
+    best = {side: _best_of_others(core, market, side, pegs) for side in Side if side in sides}
     for order_id in pegs:
         if done >= budget:
             core.desk.repeg.add(market)

@@ -13,6 +13,7 @@ from perpkit.model.event.money import (
     BreachFound,
     DeleveragingDone,
     DepositCredited,
+    DepositReverted,
     ExchangeResumed,
     FundMoved,
     FundReserved,
@@ -66,6 +67,7 @@ Event: TypeAlias = (
     | MarginAdjusted
     | SwitchSet
     | DepositCredited
+    | DepositReverted
     | WithdrawalHeld
     | WithdrawalReturned
     | WithdrawalReleased
@@ -94,6 +96,7 @@ __all__ = [
     "Deleveraged",
     "DeleveragingDone",
     "DepositCredited",
+    "DepositReverted",
     "Duplicate",
     "Event",
     "ExchangeResumed",

@@ -12,7 +12,7 @@ class DepositCredited:
     """Money came in: to an account, or, where that is 0, to an insurance fund.
 
     `suspended_units` of it, not in `amount_units`, wait in suspense: the asset's limit was met, or nobody is known
-    whom to credit.
+    whom to credit. `repaid_units`, which are in `amount_units`, pay what is owed for a deposit that was reversed.
     """
 
     deposit_id: int
@@ -20,6 +20,22 @@ class DepositCredited:
     asset: AssetId
     amount_units: Units
     suspended_units: Units
+    repaid_units: Units = 0
+
+
+@attrs.frozen(kw_only=True)
+class DepositReverted:
+    """A deposit is gone, whole: `amount_units`, what had waited in suspense included.
+
+    `shortfall_units` of them the account, or the fund where that is 0, no longer had: it owes them, and every market
+    halts.
+    """
+
+    deposit_id: int
+    account: AccountId
+    asset: AssetId
+    amount_units: Units
+    shortfall_units: Units
 
 
 @attrs.frozen(kw_only=True)

@@ -30,7 +30,8 @@ class Transcript:
     """Everything about one draw, so that anyone can do it again.
 
     Commitments and reveals are by person, of 32 bytes; `beacon` is the value of the round. Who committed and did not
-    reveal has spoilt this attempt, and is named in `refused` of the next one's transcript.
+    reveal has spoilt this attempt, and is named in `refused` of the next one's transcript. `signatures` are each
+    person's own on their commitment: without them a desk could commit and reveal in everybody's name.
     """
 
     opening: Opening
@@ -39,6 +40,7 @@ class Transcript:
     refused: tuple[PersonName, ...]
     beacon: bytes
     nominated: tuple[PersonName, ...]
+    signatures: Mapping[PersonName, bytes] = attrs.field(factory=dict)
 
 
 class BeaconSource(Protocol):
@@ -100,5 +102,5 @@ class Nominator(Protocol):
 
     @abstractmethod
     def verify(self, transcript: Transcript, /) -> bool:
-        """Say whether the transcript leads to those who it says were drawn."""
+        """Say whether the transcript leads to those who it says were drawn. Whose the signatures are, others check."""
         ...

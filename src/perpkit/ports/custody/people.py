@@ -36,7 +36,11 @@ class KeyPlace:
 class SignatureScheme(Protocol):
     """How a signature is checked. Which scheme a custody uses is fixed when it is set up."""
 
-    name: str
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What it is called."""
+        ...
 
     @abstractmethod
     def verify(self, public: bytes, digest: bytes, signature: bytes, /) -> bool:

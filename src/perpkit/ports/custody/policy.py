@@ -120,7 +120,8 @@ class Facts:
 class Decision:
     """What was decided, why, under which policy and on which facts: what an auditor reads.
 
-    `rules` names every rule that did not simply agree, `reasons` has a sentence for each.
+    `rules` names every rule that did not simply agree, `reasons` has a sentence for each. With the verdict STEP_UP, a
+    person with all of the roles `step_up` has to take it on.
     """
 
     verdict: Verdict
@@ -128,6 +129,7 @@ class Decision:
     reasons: tuple[str, ...]
     policy: bytes
     inputs: bytes
+    step_up: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

@@ -9,7 +9,7 @@ import attrs
 from perpkit.ports.custody.hsm import Attestation
 from perpkit.ports.custody.nomination import Transcript
 from perpkit.ports.custody.people import KeyName, PersonName
-from perpkit.ports.custody.policy import Approval, Request
+from perpkit.ports.custody.policy import Approval, PolicyChange, PolicyEngine, Request
 from perpkit.ports.custody.wallet import Effects, Partial, UnsignedTransaction
 
 
@@ -44,12 +44,16 @@ class Refusal:
 
 @attrs.frozen(kw_only=True)
 class Case:
-    """Everything about one withdrawal that whoever signs has to see."""
+    """Everything about one withdrawal that whoever signs has to see.
+
+    `taken_on` is signed by the person who decided what the policy would not decide by machine.
+    """
 
     request: Request
     unsigned: UnsignedTransaction
     nomination: Transcript
     approvals: tuple[Approval, ...]
+    taken_on: Approval | None = None
 
 
 class HsmGate(Protocol):
@@ -78,6 +82,11 @@ class HsmGate(Protocol):
         self, release: Release, unsigned: UnsignedTransaction, partials: Mapping[KeyName, Partial], /
     ) -> Partial | Refusal:
         """Add the HSM's own signature, where the wallet's scripts demand one, after those of the nominated."""
+        ...
+
+    @abstractmethod
+    def adopt(self, change: PolicyChange, policy: PolicyEngine, /) -> Refusal | None:
+        """Pin another policy, if the pinned one allows the change. Idempotent: what is pinned may be adopted again."""
         ...
 
 

@@ -93,7 +93,9 @@ class ReferenceClearing:
         if found and found.order.hidden_lots:
             # What it hides by now, the book alone knows.
             return next(each for each in self._books[market].orders(found.order.side) if each.id == found.order.id)
-        return attrs.evolve(found.order, size_lots=found.left_lots) if found else None
+        if found and found.left_lots != found.order.size_lots:
+            return attrs.evolve(found.order, size_lots=found.left_lots)
+        return found.order if found else None
 
     def levels(self, market: MarketId, side: Side, count: int, /) -> Sequence[Level]:
         """Ask the book."""

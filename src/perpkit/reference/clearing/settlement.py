@@ -96,11 +96,10 @@ def change_position(
     sums.size_lots += lots
     sums.open_interest_lots += max(position.size_lots, 0) - max(before, 0)
     sums.funding_base_scaled += lots * position.funding_index_scaled
-    ccp = of_market(Chart.CCP, market.settlement, slot[0])
     if realized > 0:
-        receive(state, account, slot, realized, ccp)
+        receive(state, account, slot, realized, state.ccp[slot[0]])
     elif realized < 0:
-        pay(state, account, slot, -realized, ccp)
+        pay(state, account, slot, -realized, state.ccp[slot[0]])
     return realized
 
 
@@ -147,11 +146,10 @@ def settle_funding(state: State, account: AccountId, slot: Slot) -> None:
     position.funding_index_scaled = index
     if due == 0:
         return
-    funding = of_market(Chart.FUNDING, state.market(slot[0]).settlement, slot[0])
     if due > 0:
-        pay(state, account, slot, due, funding)
+        pay(state, account, slot, due, state.funding[slot[0]])
     else:
-        receive(state, account, slot, -due, funding)
+        receive(state, account, slot, -due, state.funding[slot[0]])
     state.events.append(FundingSettled(market=slot[0], account=account, position_id=slot[1], amount_units=due))
 
 
@@ -164,7 +162,7 @@ def pay(state: State, account: AccountId, slot: Slot, amount_units: Units, credi
         state.position(account, slot).unpaid_units += missing
         state.sums[slot[0]].costs_units += missing
         if creditor.chart is not Chart.CCP:
-            state.ledger.move(of_market(Chart.CCP, purse.asset, slot[0]), creditor, missing)
+            state.ledger.move(state.ccp[slot[0]], creditor, missing)
 
 
 def receive(state: State, account: AccountId, slot: Slot, amount_units: Units, debtor: LedgerAccount) -> None:
@@ -172,7 +170,7 @@ def receive(state: State, account: AccountId, slot: Slot, amount_units: Units, d
     purse = state.purse(account, slot)
     repaid = repay(state, account, slot, amount_units)
     if debtor.chart is not Chart.CCP:
-        state.ledger.move(debtor, of_market(Chart.CCP, purse.asset, slot[0]), repaid)
+        state.ledger.move(debtor, state.ccp[slot[0]], repaid)
     state.ledger.move(debtor, purse, amount_units - repaid)
 
 
@@ -203,7 +201,7 @@ def available(state: State, purse: LedgerAccount, wanted_units: Units) -> Units:
             break
         state.position(purse.holder, slot).cost_units += profit
         state.sums[slot[0]].costs_units += profit
-        receive(state, purse.holder, slot, profit, of_market(Chart.CCP, purse.asset, slot[0]))
+        receive(state, purse.holder, slot, profit, state.ccp[slot[0]])
     return state.ledger.balance(purse)
 
 
@@ -213,9 +211,7 @@ def pay_debts(state: State, account: AccountId, asset: AssetId) -> None:
         position = state.peek(account, slot)
         if position.unpaid_units and not position.terms.isolated:
             cash = state.ledger.balance(wallet(account, asset))
-            state.ledger.move(
-                wallet(account, asset), of_market(Chart.CCP, asset, slot[0]), repay(state, account, slot, cash)
-            )
+            state.ledger.move(wallet(account, asset), state.ccp[slot[0]], repay(state, account, slot, cash))
             forget_if_empty(state, account, slot)
 
 

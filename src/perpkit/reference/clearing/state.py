@@ -107,9 +107,12 @@ class Account:
 
     def slots(self) -> list[Slot]:
         """Return every slot with a position or orders, sorted."""
-        used = {slot: None for slot, position in self.positions.items() if position.is_open}
-        used.update(dict.fromkeys(self.orders))
-        return sorted(used)
+        used = [slot for slot, position in self.positions.items() if position.is_open or slot in self.orders]
+        return sorted(used + [slot for slot in self.orders if slot not in self.positions])
+
+    def gross_lots(self, market: MarketId) -> Lots:
+        """Return the size in a market over all position ids."""
+        return sum([abs(position.size_lots) for slot, position in self.positions.items() if slot[0] == market])
 
 
 @attrs.define
@@ -131,6 +134,8 @@ class State:
         self.context: ClearingContext = context
         self.markets: Mapping[MarketId, MarketSpec] = context.exchange.markets
         self.ledger: Ledger = Ledger()
+        self.ccp: dict[MarketId, LedgerAccount] = self._of_markets(Chart.CCP)
+        self.funding: dict[MarketId, LedgerAccount] = self._of_markets(Chart.FUNDING)
         self.accounts: dict[AccountId, Account] = {HOUSE: Account()}
         self.sums: dict[MarketId, MarketSums] = {market: MarketSums() for market in self.markets}
         self.marks: dict[MarketId, Mark] = {
@@ -164,11 +169,6 @@ class State:
             return isolated_margin(account, asset, market, position_id)
         return wallet(account, asset)
 
-    def gross_lots(self, account: AccountId, market: MarketId) -> Lots:
-        """Return an account's size in a market over all its position ids."""
-        positions = self.accounts[account].positions.items()
-        return sum([abs(position.size_lots) for slot, position in positions if slot[0] == market])
-
     def client_accounts(self) -> Iterator[AccountId]:
         """Yield the accounts of clients in order of id."""
         return (account for account in sorted(self.accounts) if account != HOUSE)
@@ -179,17 +179,20 @@ class State:
 
     def totals(self, market: MarketId) -> MarketTotals:
         """Return the running sums of a market as a value."""
-        sums, asset = self.sums[market], self.markets[market].settlement
+        sums = self.sums[market]
         return MarketTotals(
             size_lots=sums.size_lots,
             costs_units=sums.costs_units,
-            ccp_units=self.ledger.balance(of_market(Chart.CCP, asset, market)),
+            ccp_units=self.ledger.balance(self.ccp[market]),
             open_interest_lots=sums.open_interest_lots,
             funding_index_scaled=sums.funding_index_scaled,
             funding_base_scaled=sums.funding_base_scaled,
-            funding_paid_units=self.ledger.balance(of_market(Chart.FUNDING, asset, market)),
+            funding_paid_units=self.ledger.balance(self.funding[market]),
             funding_settlements=sums.funding_settlements,
         )
+
+    def _of_markets(self, chart: Chart) -> dict[MarketId, LedgerAccount]:
+        return {market: of_market(chart, spec.settlement, market) for market, spec in self.markets.items()}
 
 
 def inventory_slot(market: MarketId, size_lots: Lots) -> Slot:

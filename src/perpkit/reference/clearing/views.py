@@ -9,10 +9,10 @@ from perpkit.model.ids import HOUSE, AccountId, AssetId, MarketId
 from perpkit.model.ledger import wallet
 from perpkit.model.order import Side
 from perpkit.model.position import Breach, Closing, Exposure, Need, Pool, Winner
-from perpkit.reference.clearing.state import OpenOrder, Slot, SlotOrders, State
+from perpkit.reference.clearing.state import OpenOrder, Position, Slot, SlotOrders, State
 from perpkit.units import SCALE, Lots, Ticks, Units, div_ceil, div_floor
 
-_NO_ORDERS = SlotOrders()
+_FLAT, _NO_ORDERS = Position(), SlotOrders()
 
 
 def exposure(
@@ -20,8 +20,9 @@ def exposure(
 ) -> Exposure:
     """Return one position with its resting orders as a value; with one more, maybe instead of another."""
     market, position_id = slot
-    position = state.peek(account, slot)
-    orders = state.accounts[account].orders.get(slot, _NO_ORDERS)
+    has = state.accounts[account]
+    position = has.positions.get(slot, _FLAT)
+    orders = has.orders.get(slot, _NO_ORDERS)
     buy = sell = 0
     if pending:
         for each, sign in ((pending, 1), (replaced, -1)):
@@ -34,7 +35,7 @@ def exposure(
         position_id=position_id,
         size_lots=position.size_lots,
         cost_units=position.cost_units,
-        gross_lots=state.gross_lots(account, market),
+        gross_lots=has.gross_lots(market),
         unpaid_units=position.unpaid_units,
         funding_due_units=position.funding_due(state.sums[market].funding_index_scaled, SCALE),
         open_buy_units=orders.buy_units + buy,
