@@ -152,10 +152,10 @@ def defaults_of(cls):
 
 def test_every_state_is_there_with_those_that_may_follow_it():
     rows = rows_of("## States of a withdrawal")
-    assert list(rows) == [state.value for state in State]
+    assert list(rows) == [each.value for each in State]
     for each in State:
         follow = NAMES.findall(rows[each.value]["may be followed by"])
-        assert set(follow) == {each.value for each in TRANSITIONS[state]}, state
+        assert set(follow) == {after.value for after in TRANSITIONS[each]}, each
         assert len(follow) == len(set(follow))
 
 

@@ -13,8 +13,11 @@ import pytest
 
 from perpkit.cli.main import main
 from perpkit.custody import entries
+from perpkit.custody.actors import WillingMember
+from perpkit.custody.desk import Desk
 from perpkit.custody.log import AuditLog, MemoryLog, SqliteLog
 from perpkit.custody.nomination import CommitReveal
+from perpkit.custody.tasks import Answer, Task, TaskKind
 from perpkit.simulate.custody import PlainWorld, Show
 from perpkit.simulate.custody.company import PLACES
 
@@ -106,6 +109,39 @@ def test_the_demonstration_leaves_a_log_that_verifies(tmp_path: Path, capsys: py
 def test_a_log_that_cannot_be_kept_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["custody", "demo", "--chain", "memory", "--log", str(tmp_path)]) == 2
     assert "--log: expected a file that can be written" in capsys.readouterr().err
+
+
+@attrs.frozen
+class Reluctant:
+    """Somebody who does not take part in draws."""
+
+    member: WillingMember
+
+    def answer(self, task: Task) -> Answer | None:
+        return self.member.decline(task, "not me") if task.kind is TaskKind.COMMIT else self.member.answer(task)
+
+
+def test_a_draw_that_somebody_spoilt_before_is_drawn_again_as_well(
+    verify: Verify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show = Show(PlainWorld(PLACES), lambda _who, _what: None)
+    staff = show.company.staff
+    sara, attend = staff.members["sara"], staff.attend
+    assert isinstance(sara, WillingMember)
+    staff.members["sara"] = Reluctant(sara)
+
+    def attend_until_it_is_drawn_again(desk: Desk) -> None:
+        attend(desk)
+        desk.advance()
+        attend(desk)
+
+    monkeypatch.setattr(staff, "attend", attend_until_it_is_drawn_again)
+    show.withdrawal()
+    transcript = show.company.desk.withdrawals[1].transcript
+    assert transcript is not None
+    assert (transcript.opening.attempt, transcript.refused) == (2, ("sara",))
+    code, out = verify(show.company.log.export())
+    assert (code, out.splitlines()[-1]) == (0, "nominations  1, each drawn again with the same result")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 
 import attrs
 from hypothesis import settings
@@ -25,6 +26,7 @@ from perpkit.custody.plain_transaction import read_transaction
 from perpkit.custody.setup import NominationTerms, Setup
 from perpkit.custody.tasks import Answer, Task, TaskKind
 from perpkit.custody.withdrawal import GIVEN_BACK, State
+from perpkit.errors import ChainError
 from perpkit.model.command import (
     ApproveWithdrawal,
     CancelWithdrawal,
@@ -291,9 +293,10 @@ class CustodyMachine(RuleBasedStateMachine):
 
     # What people do.
 
-    @rule(mine=st.integers(0, 2))
-    def everybody_answers(self, mine: int) -> None:
-        self.run(self._attend)
+    @rule(times=st.integers(1, 3), mine=st.integers(0, 2))
+    def everybody_answers(self, times: int, mine: int) -> None:
+        for _ in range(times):
+            self.run(self._attend)
         self.chain.mine(mine)
 
     def _attend(self) -> None:
@@ -308,7 +311,8 @@ class CustodyMachine(RuleBasedStateMachine):
     def replace(self, number: int, rate: int) -> None:
         self.chain.fail_next(0)
         if number in self.desk.withdrawals:
-            self.run(lambda: self.desk.replace(number, rate, "igor"))
+            with suppress(ChainError):  # what was not followed up to its tip cannot be replaced now
+                self.run(lambda: self.desk.replace(number, rate, "igor"))
 
     @rule()
     def all_goes_well_for_a_while(self) -> None:
@@ -333,7 +337,7 @@ class CustodyMachine(RuleBasedStateMachine):
     def reorganise(self, depth: int) -> None:
         self.chain.reorganise(min(depth, self.chain.tip().height))
 
-    @rule(minutes=st.sampled_from((1, 6, 400)))
+    @rule(minutes=st.sampled_from((1, 6, 400, 1_500)))
     def time_passes(self, minutes: int) -> None:
         self.now_ns += minutes * MINUTE_NS
 
@@ -437,7 +441,7 @@ class CustodyMachine(RuleBasedStateMachine):
         assert self.desk.holdings() == self.desk.recount() == left
 
 
-CustodyMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+CustodyMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 TestCustody = CustodyMachine.TestCase
 
 

@@ -53,7 +53,8 @@ def _play(show: Show, log: Path | None) -> int:
     print()
     print(table(["THEFT", "STOPPED BY"], [[theft.name, _by(theft.stops)] for theft in tried]))
     lost = sum(not theft.failed for theft in tried)
-    print(f"\n{len(tried) - lost} of {len(tried)} thefts failed; what no program stops halted the exchange, with both numbers")
+    halted = "what no program stops halted the exchange, with both numbers"
+    print(f"\n{len(tried) - lost} of {len(tried)} thefts failed; {halted}")
     if log:
         _keep(show.company.log, log)
     return 1 if lost else 0

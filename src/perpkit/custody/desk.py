@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
+import attrs
+
 from perpkit.custody import address_book, answering, entries, incoming, nominating, policy_change, signing_step
 from perpkit.custody.asking import approved, resumable, tasks_of
 from perpkit.custody.core import COLD, HOT, Core, DeskTerms
@@ -207,9 +209,9 @@ class Desk:
             incoming.reconcile(self._core, self._core.view())
 
     def replace(self, withdrawal_id: int, fee_rate_units: Units, by: PersonName) -> Refusal | None:
-        """Draft a transaction with another fee in place of one that is not mined; everybody signs again.
+        """Draft a transaction with another fee in place of one that is not mined, or that the gate refuses.
 
-        Whichever of the two is mined counts: they spend the same coin.
+        Everybody signs again. Whichever of the two is mined counts: they spend the same coin.
 
         Units:
             `fee_rate_units` for 1,000 virtual bytes.
@@ -223,7 +225,7 @@ class Desk:
             if by not in self._core.people:
                 return Refusal(by="desk", rule="person", reason=f"nobody knows {by}")
             if withdrawal is None or not signing_step.replaceable(withdrawal) or self.halted:
-                return Refusal(by="desk", rule="replace", reason="only what is signed and not mined can be replaced")
+                return Refusal(by="desk", rule="replace", reason="only what is not mined can be replaced")
             signing_step.make_draft(self._core, withdrawal, fee_rate_units)
             return None
 
@@ -366,12 +368,6 @@ class Desk:
             )
         if decision.verdict is Verdict.STEP_UP and withdrawal.stepped_up:
             # Whoever took it on has no more to say; a policy that still asks for a person asks for another one.
-            decision = Decision(
-                verdict=Verdict.DENY,
-                rules=decision.rules,
-                reasons=decision.reasons,
-                policy=decision.policy,
-                inputs=decision.inputs,
-            )
+            decision = attrs.evolve(decision, verdict=Verdict.DENY)
         core.note(entries.Judged(withdrawal_id=request.withdrawal_id, decision=decision))
         return decision.verdict is Verdict.ALLOW

@@ -206,15 +206,17 @@ class EmbeddedVault(DeskCustody):
             self.log.close()
 
     def attend(self) -> None:
-        """Let everybody do what they are asked, and time pass on the chains, until nobody is asked anything more."""
+        """Let everybody do what they are asked, and blocks be mined, until nothing comes of it any more."""
         for number, desk in self.desks.items():
-            world, before = self.worlds[number], -1
-            while len(self.log.entries()) != before:
-                before = len(self.log.entries())
+            world, quiet = self.worlds[number], 0
+            setup = world.setup
+            while quiet <= setup.terms.confirmations + setup.nomination.rounds_ahead + setup.nomination.beacon_depth:
+                before = self.log.head
                 desk.advance()
                 world.staff.attend(desk)
-                world.chain.mine()
                 desk.advance()
+                world.chain.mine()
+                quiet = quiet + 1 if self.log.head == before else 0
 
     def _memory(self, where: Path | None, asset: str) -> Callable[[str], GateMemory]:
         def make(name: str) -> GateMemory:

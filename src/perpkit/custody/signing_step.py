@@ -170,8 +170,9 @@ def _draw_again(core: Core, withdrawal: Withdrawal, draft: Draft) -> bool:
 
 
 def replaceable(withdrawal: Withdrawal) -> bool:
-    """Say whether another draft may take the place of the last one: it is finished, and not mined deep enough yet."""
-    return withdrawal.state in {State.SIGNED, State.BROADCAST}
+    """Say whether another draft may take the place of the last one: it waits to be mined, or the gate refuses it."""
+    refused = withdrawal.state is State.SIGNING and withdrawal.draft is not None and withdrawal.draft.release is None
+    return refused or withdrawal.state in {State.SIGNED, State.BROADCAST}
 
 
 def fault(error: CustodyError) -> Refusal:

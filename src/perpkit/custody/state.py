@@ -152,14 +152,13 @@ class DeskState:
         withdrawal.apply(step, number, at_ns)
         if isinstance(step, entries.Drafted):
             self.change_next = step.change + 1
-        if isinstance(step, entries.Confirmed) and not withdrawal.internal:
+        if isinstance(step, entries.Confirmed):
             self.expected_units -= withdrawal.request.amount_units
         if withdrawal.closed:
             self.open.pop(step.withdrawal_id, None)
         else:
             self.open[step.withdrawal_id] = withdrawal
-        if not withdrawal.internal:
-            self._tell(number, withdrawal, before, step)
+        self._tell(number, withdrawal, before, step)
 
     def _tell(self, number: int, withdrawal: Withdrawal, before: State, step: entries.WithdrawalStep) -> None:
         """Note what the exchange has to know: that it may let go, must give back, or can write off."""

@@ -114,14 +114,9 @@ class Withdrawal:
         return tuple(draft for draft in self.drafts if draft.raw is not None)
 
     @property
-    def internal(self) -> bool:
-        """Whether it moves money between own wallets: the exchange knows nothing of it."""
-        return self.request.withdrawal_id < 0
-
-    @property
     def closed(self) -> bool:
         """Whether nothing more will happen, unless the exchange says otherwise, or the chain."""
-        stopped = self.state is State.HALTED and not self.released and not self.internal
+        stopped = self.state is State.HALTED and not self.released
         return stopped or self.state is State.CONFIRMED or self.state in GIVEN_BACK
 
     @property

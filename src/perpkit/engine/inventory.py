@@ -27,22 +27,13 @@ def work_inventory(core: Core) -> int:
     """Bring every inventory within what its fund may pay; return the work done. Nothing to do when there is none."""
     if not core.inventory_due:
         return 0
-    inventory: dict[MarketId, list[Exposure]] = {
-        market: [] for market in sorted(core.config.markets)
-    }
+    inventory: dict[MarketId, list[Exposure]] = {market: [] for market in sorted(core.config.markets)}
     for asset in core.config.assets:
         for exposure in core.parts.clearing.pool(HOUSE, asset).exposures:
             inventory[exposure.market].append(exposure)
     # What is done for one market leaves the inventory of all others as it is.
-    done = sum(
-        [
-            _work_market(core, market, exposures)
-            for market, exposures in inventory.items()
-        ]
-    )
-    core.inventory_due = any(
-        core.parts.clearing.pool(HOUSE, asset).exposures for asset in core.config.assets
-    )
+    done = sum([_work_market(core, market, exposures) for market, exposures in inventory.items()])
+    core.inventory_due = any(core.parts.clearing.pool(HOUSE, asset).exposures for asset in core.config.assets)
     return done
 
 
@@ -70,9 +61,7 @@ def _work_market(core: Core, market: MarketId, exposures: Sequence[Exposure]) ->
     """Sell what the book takes, settle what that realised, and cover or place what is left."""
     runs = core.market_states[market].runs
     frozen = core.parts.clearing.marks()[market].state is PriceState.FROZEN
-    done = (
-        sum([_close_on_book(core, exposure) for exposure in exposures]) if runs else 0
-    )
+    done = sum([_close_on_book(core, exposure) for exposure in exposures]) if runs else 0
     _bank(core, market)
     unpaid = _pay(core, market) if exposures else 0
     loss = market_loss(core, market) if exposures else 0
@@ -142,9 +131,7 @@ def unrealized(core: Core, exposure: Exposure) -> Units:
     """Return what inventory would gain at the mark, funding included; negative: lose."""
     mark = core.parts.clearing.marks()[exposure.market].price_ticks
     worth = core.config.markets[exposure.market].value(exposure.size_lots, mark)
-    return (
-        worth - exposure.cost_units - exposure.unpaid_units - exposure.funding_due_units
-    )
+    return worth - exposure.cost_units - exposure.unpaid_units - exposure.funding_due_units
 
 
 def market_loss(core: Core, market: MarketId) -> Units:
@@ -177,9 +164,7 @@ def _deleverage_excess(core: Core, exposure: Exposure) -> int:
     missing = _missing(core, exposure.market, market_loss(core, exposure.market))
     if missing <= 0:
         return 0
-    lots = min(
-        abs(exposure.size_lots), div_ceil(abs(exposure.size_lots) * missing, own)
-    )
+    lots = min(abs(exposure.size_lots), div_ceil(abs(exposure.size_lots) * missing, own))
     return _deleverage(core, exposure, lots, missing)
 
 
@@ -214,9 +199,7 @@ def _deleverage(core: Core, exposure: Exposure, lots: Lots, severity: Units) -> 
             position_id=exposure.position_id,
             change_lots=against * placed,
         )
-        core.events += core.parts.clearing.cross_off_book(
-            market, price, [*closings, house], Cause.DELEVERAGING
-        )
+        core.events += core.parts.clearing.cross_off_book(market, price, [*closings, house], Cause.DELEVERAGING)
     core.events.append(
         DeleveragingDone(
             market=market,
@@ -230,9 +213,7 @@ def _deleverage(core: Core, exposure: Exposure, lots: Lots, severity: Units) -> 
     return len(shares)
 
 
-def _tell_share(
-    core: Core, market: MarketId, price: Ticks, side: Side, share: Share
-) -> Units:
+def _tell_share(core: Core, market: MarketId, price: Ticks, side: Side, share: Share) -> Units:
     """Tell what a winner gives up against the mark; return it."""
     spec, mark = (
         core.config.markets[market],
@@ -258,9 +239,7 @@ def _reserve(core: Core, market: MarketId, reserved: Units) -> None:
     if reserved != core.reserved_units.get(market, 0):
         core.reserved_units[market] = reserved
         asset = core.config.markets[market].settlement
-        core.events.append(
-            FundReserved(asset=asset, market=market, reserved_units=reserved)
-        )
+        core.events.append(FundReserved(asset=asset, market=market, reserved_units=reserved))
 
 
 def settle(core: Core, market: MarketId) -> None:
@@ -270,23 +249,15 @@ def settle(core: Core, market: MarketId) -> None:
     triggers.settle(core, market)
     core.events += clearing.cancel_all(market, None, CancelReason.SETTLEMENT)
     mark = clearing.marks()[market].price_ticks
-    events = list(
-        clearing.cross_off_book(
-            market, mark, clearing.holders(market), Cause.SETTLEMENT
-        )
-    )
+    events = list(clearing.cross_off_book(market, mark, clearing.holders(market), Cause.SETTLEMENT))
     core.events += events
     _bank(core, market)
     _pay(core, market)
     profits: dict[AccountId, Units] = {}
     for event in events:
         if isinstance(event, PositionChanged) and event.account != HOUSE:
-            profits[event.account] = (
-                profits.get(event.account, 0) + event.realized_units
-            )
-    _socialize(
-        core, market, {account: max(0, profit) for account, profit in profits.items()}
-    )
+            profits[event.account] = profits.get(event.account, 0) + event.realized_units
+    _socialize(core, market, {account: max(0, profit) for account, profit in profits.items()})
     _socialize(core, market, None)
     core.set_market_state(market, MarketState.SETTLED)
 
@@ -302,22 +273,14 @@ def _socialize(core: Core, market: MarketId, profits: Balances | None) -> None:
     bases: dict[AccountId, Units] = {}
     for account in clearing.accounts() if profits is None else sorted(profits):
         equity = clearing.need(account, asset).equity_units
-        bases[account] = max(
-            0, equity if profits is None else min(profits[account], equity)
-        )
+        bases[account] = max(0, equity if profits is None else min(profits[account], equity))
     total = sum(bases.values())
     if not unpaid or not total:
         return
     ccp = of_market(Chart.CCP, asset, market)
-    for account, cut in zip(
-        bases, apportion(min(unpaid, total), list(bases.values())), strict=True
-    ):
+    for account, cut in zip(bases, apportion(min(unpaid, total), list(bases.values())), strict=True):
         if cut:
             # Equity counts funding that is due: booked, it is cash.
             core.events += clearing.settle_funding((account, asset, 0, 0))
             core.post(Posting(wallet(account, asset), ccp, cut))
-            core.events.append(
-                LossSocialized(
-                    market=market, account=account, asset=asset, amount_units=cut
-                )
-            )
+            core.events.append(LossSocialized(market=market, account=account, asset=asset, amount_units=cut))

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from perpkit.model.ids import AccountId, OrderId, PositionId
 from perpkit.model.order import Level, MatchPlan, Order, Side
@@ -87,18 +87,14 @@ class OrderBook(Protocol):
         ...
 
 
-class CertifiedBook(OrderBook, Protocol):
-    """A book whose plans are taken as they are: its class says `certified = True` in its own body.
+CERTIFIED = "certified"
+"""What a book's class says of itself, `certified = True` in its own body, when its plans are to be taken as they are.
 
-    Any other book is matched again in Python, by `perpkit.model.matching` over its own resting orders, before a plan
-    of it is settled. Whoever certifies a book has done that beforehand: random orders with every flag, and not one plan
-    that is not the reference's to the bit. A wrong plan would be settled, and be found only by the sums over all
-    accounts. A book that raises is still refused and named. A subclass is not certified by what it inherits, because it
-    may plan otherwise.
-    """
-
-    certified: Literal[True]
-
+Any other book is matched again in Python, by `perpkit.model.matching` over its own resting orders, before a plan of it
+is settled. Whoever certifies a book has done that beforehand: random orders with every flag, and not one plan that is
+not the reference's to the bit. A wrong plan would be settled, and be found only by the sums over all accounts. A book
+that raises is still refused and named. A subclass is not certified by what it inherits: it may plan otherwise.
+"""
 
 FUSED = "fused"
 """The capability of a book that is a `FusedBook`."""

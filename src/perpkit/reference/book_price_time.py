@@ -3,7 +3,6 @@
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Literal
 
 import attrs
 
@@ -52,7 +51,7 @@ class PriceTimeBook:
     replaced by a smaller one in its place.
     """
 
-    certified: Literal[True] = True  # its plans are made by the rules that others are checked by
+    certified = True  # its plans are made by the rules that others are checked by
 
     def __init__(self, context: MarketContext, _options: NoOptions) -> None:
         self._fills_max = context.limits.order_fills_max

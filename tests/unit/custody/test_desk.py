@@ -237,6 +237,35 @@ def test_a_replacement_spends_a_coin_of_what_it_replaces_and_is_signed_anew() ->
     assert office.to_receiver() == 100_000 - 4 * 240
 
 
+def test_a_replacement_shares_a_coin_even_when_a_better_one_has_come_in() -> None:
+    office = Office(deposits_units=(300_000,))
+    office.approved()
+    office.release()
+    office.step(mine=0)
+    office.world.chain.pay(office.script_of(office.desk.deposit_address(7)), 900_000)
+    office.chain.mine(1, leave=[office.desk.withdrawals[1].draft.unsigned.txid])
+    office.chain.mine(2, leave=[office.desk.withdrawals[1].draft.unsigned.txid])
+    office.desk.advance()
+    assert office.desk.holdings() == 1_200_000
+    assert office.desk.replace(1, 4_000, "igor") is None
+    office.step(mine=0)
+    assert office.desk.replace(1, 9_000, "igor") is None
+    first, second, third = office.desk.withdrawals[1].drafts
+    assert set(first.spends) & set(second.spends) & set(third.spends)
+
+
+def test_a_draft_whose_fee_the_policy_refuses_is_drafted_again_when_fees_are_lower() -> None:
+    office = Office()
+    office.chain.fee_rate_units = 40_000
+    office.approved()
+    waiting = office.release()
+    assert waiting.waiting
+    assert (waiting.waiting.by, waiting.waiting.rule) == ("policy", "shape")
+    assert office.desk.replace(1, 1_000, "igor") is None
+    office.until(State.CONFIRMED)
+    assert office.to_receiver() == 100_000 - 240
+
+
 def test_when_the_replaced_one_is_mined_after_all_it_counts() -> None:
     office = Office()
     office.approved()

@@ -8,9 +8,9 @@ from perpkit.custody.core import CHANGE
 from perpkit.custody.tasks import TaskKind
 from perpkit.custody.withdrawal import State
 from perpkit.errors import ChainError
-from perpkit.model.command import CapitalObserved, DepositObserved, DepositReversed
+from perpkit.model.command import CapitalObserved, DepositObserved, DepositReversed, WithdrawalSent
 from perpkit.ports.custody.chain import Coin, Outpoint, Output
-from perpkit.units import MINUTE_NS
+from perpkit.units import HOUR_NS, MINUTE_NS
 
 from .office import Office, setup
 
@@ -79,6 +79,23 @@ def test_money_that_nobody_asked_for_on_the_branch_of_change_is_told_for_no_acco
     office.until(State.CONFIRMED)
     assert len(office.told()) == told + 2
     assert office.desk.holdings() == office.desk.recount() == 400_700
+
+
+def test_a_withdrawal_to_another_clients_address_is_a_withdrawal_and_a_deposit() -> None:
+    office = Office()
+    own = office.script_of(office.desk.deposit_address(8))
+    office.add_destination(2, 7, own)
+    office.now_ns += HOUR_NS
+    office.desk.advance()
+    office.request(destination=2)
+    office.until(State.APPROVED)
+    office.release()
+    office.until(State.CONFIRMED)
+    told = office.told()[-2:]
+    assert {type(command) for command in told} == {DepositObserved, WithdrawalSent}
+    fee_units = office.desk.withdrawals[1].draft.fee_units
+    assert office.desk.holdings() == office.desk.recount() == 500_000 - fee_units
+    assert office.desk.halted is None
 
 
 def test_a_shallow_reorganisation_changes_nothing() -> None:

@@ -1,8 +1,8 @@
 # cython: language_level=3
 """Runs of records: each command is done when its turn comes, and what came of it is written behind the others.
 
-docs/reference/records.md says what stands where. A command that cannot be done is answered by a refusal and changes nothing, so that
-what comes out does not depend on how a run was cut.
+docs/reference/records.md says what stands where. A command that cannot be done is answered by a refusal and changes
+nothing, so that what comes out does not depend on how a run was cut.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer

@@ -1,5 +1,5 @@
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, final
+from typing import final
 
 from perpkit.model.ids import AccountId, OrderId, PositionId
 from perpkit.model.order import Level, MatchPlan, Order, Side
@@ -11,7 +11,7 @@ from perpkit.units import Lots, Ticks
 
 @final
 class FastBook:
-    certified: Literal[True]
+    certified: bool
     def __init__(self, context: MarketContext, options: NoOptions | None = None) -> None: ...
     def plan(self, taker: Order, /) -> MatchPlan: ...
     def commit(self, plan: MatchPlan, /) -> None: ...

@@ -97,13 +97,11 @@ cdef object refused(int reason, const Record* order):
 cdef class FastBook:
     """Price-time priority over native arrays; see `perpkit.ports.book` for what it promises.
 
-    Beside the port it takes whole numbers and runs of records: see `perpkit.ports.book.FusedBook`. An order whose numbers
-    do not fit 62 bits, of another market, or, where it might rest, of an id that rests already, is refused.
+    Beside the port it takes whole numbers and runs of records: see `perpkit.ports.book.FusedBook`. An order whose
+    numbers do not fit 62 bits, of another market, or, where it might rest, of an id that rests already, is refused.
     """
 
-    # tests/test_same_to_the_bit.py and tests/test_oracle.py are why: see `perpkit.ports.book.CertifiedBook`.
-    certified = True
-
+    certified = True         # by tests/test_same_to_the_bit.py and tests/test_oracle.py
     cdef Book book
     cdef object planned      # the plan that `book.met`, `taker` and `native` still hold
     cdef Record taker

@@ -6,7 +6,7 @@ from perpkit.engine.guard.base import Guard
 from perpkit.model.ids import OrderId
 from perpkit.model.matching import match
 from perpkit.model.order import Level, MatchPlan, Order, Side
-from perpkit.ports.book import OrderBook
+from perpkit.ports.book import CERTIFIED, OrderBook
 from perpkit.units import Lots, Ticks
 
 
@@ -14,14 +14,14 @@ class GuardedBook:
     """An order book whose plans are what price-time priority says about its own resting orders.
 
     Plans are checked, because only a plan can be refused; a book that fails in a write halts the exchange. Those of a
-    `CertifiedBook` were checked before it came here.
+    book that is `CERTIFIED` were checked before it came here.
     """
 
     def __init__(self, part: OrderBook, guard: Guard, fills_max: int) -> None:
         self.part: OrderBook = part
         self._guard, self._fills_max = guard, fills_max
         # Not inherited: a subclass may plan otherwise.
-        self._certified = vars(type(part)).get("certified") is True
+        self._certified = vars(type(part)).get(CERTIFIED) is True
 
     def plan(self, taker: Order, /) -> MatchPlan:
         """Ask, and unless the book is certified match again over its own orders.
