@@ -175,7 +175,7 @@ def _deciders(core: Core, subject: int) -> Iterator[PersonName]:
 
 def _free(withdrawal: Withdrawal, person: PersonName) -> bool:
     """Whether a person has no part in a withdrawal yet, and has not said that they want none."""
-    taken = {withdrawal.request.initiator, *(approval.person for approval in withdrawal.approvals)}
+    taken = withdrawal.agreed | {withdrawal.request.initiator}
     return person not in taken and person not in withdrawal.unwilling
 
 

@@ -46,7 +46,7 @@ def open_draw(core: Core, withdrawal: Withdrawal, spoilers: Collection[PersonNam
     wallet = core.wallets[request.source]
     refused = tuple(sorted({*withdrawal.refused, *spoilers}))
     holders = {each.person for each in core.keys if each.wallet == wallet.name and each.key in wallet.keys}
-    busy = {request.initiator, *refused, *(approval.person for approval in withdrawal.approvals)}
+    busy = withdrawal.agreed | {request.initiator, *refused}
     try:
         opening = core.nominator.open(
             sequence=withdrawal.sequence,

@@ -40,7 +40,7 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     _S.JUDGED: frozenset({_S.NOMINATED, _S.EXPIRED, _S.RECALLED, _S.HALTED, _S.CONFIRMED}),
     _S.NOMINATED: frozenset({_S.APPROVED, _S.EXPIRED, _S.RECALLED, _S.HALTED, _S.CONFIRMED}),
     _S.APPROVED: frozenset({_S.SIGNING, _S.EXPIRED, _S.RECALLED, _S.HALTED, _S.CONFIRMED}),
-    _S.SIGNING: frozenset({_S.SIGNING, _S.SIGNED, _S.JUDGED, _S.HALTED, _S.CONFIRMED}),
+    _S.SIGNING: frozenset({_S.SIGNED, _S.JUDGED, _S.HALTED, _S.CONFIRMED}),
     _S.SIGNED: frozenset({_S.BROADCAST, _S.SIGNING, _S.CONFIRMED}),
     _S.BROADCAST: frozenset({_S.CONFIRMED, _S.SIGNING}),
     _S.CONFIRMED: frozenset(),
@@ -124,10 +124,20 @@ class Withdrawal:
         """Whether the policy agreed, and the money has not been given back: limits over time count it."""
         return self.judged_ns > 0 and self.state not in GIVEN_BACK and (self.state is not State.HALTED or self.released)
 
+    @property
+    def agreed(self) -> frozenset[PersonName]:
+        """Who has approved it or taken it on, and so takes no other part in it."""
+        taken_on = (self.stepped_up,) if self.stepped_up else ()
+        return frozenset(approval.person for approval in (*self.approvals, *taken_on))
+
     def case(self, draft: Draft) -> Case:
         """Return what a signer of a draft has to see."""
         return Case(
-            request=self.request, unsigned=draft.unsigned, nomination=draft.nomination, approvals=draft.approvals
+            request=self.request,
+            unsigned=draft.unsigned,
+            nomination=draft.nomination,
+            approvals=draft.approvals,
+            taken_on=self.stepped_up,
         )
 
     def apply(self, step: entries.Step, number: int, at_ns: Nanos) -> None:
@@ -143,7 +153,6 @@ class Withdrawal:
                 self._judge(decision, number, at_ns)
             case entries.TakenOn(approval=approval):
                 self.stepped_up = approval
-                self.approvals.append(approval)
             case entries.ApprovalGiven(approval=approval):
                 self.approvals.append(approval)
                 if self.draft and not self.draft.release:

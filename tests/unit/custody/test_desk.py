@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 
-import attrs
 import pytest
 
 from perpkit.custody.core import CHANGE
 from perpkit.custody.desk import Desk
 from perpkit.custody.gate_memory import written
 from perpkit.custody.log import verify_log
-from perpkit.custody.policy import load_policy
 from perpkit.custody.tasks import TaskKind
 from perpkit.custody.withdrawal import TRANSITIONS, State
 from perpkit.errors import ChainError, CustodyError
 from perpkit.model.command import ApproveWithdrawal, CancelWithdrawal, DepositObserved, WithdrawalSent
-from perpkit.ports.custody.policy import Decision, Facts, Request, Stage, Verdict
 from perpkit.units import HOUR_NS
 
 from .office import HOLDERS, START_NS, Office, policy_text, raising_after, setup
@@ -97,25 +94,11 @@ def test_what_takes_too_long_before_its_release_expires_and_what_is_released_nev
     assert office.until(State.CONFIRMED, 2).released
 
 
-class Asking:
-    """The policy, but large requests are for a person with the role of an officer."""
-
-    def __init__(self) -> None:
-        self._policy = load_policy(policy_text())
-        self.digest, self.quorum, self.change = self._policy.digest, self._policy.quorum, self._policy.change
-
-    def evaluate(self, request: Request, facts: Facts) -> Decision:
-        decision = self._policy.evaluate(request, facts)
-        if decision.verdict is Verdict.ALLOW and not facts.stepped_up and facts.stage is Stage.REQUEST:
-            return attrs.evolve(
-                decision, verdict=Verdict.STEP_UP, rules=("large",), reasons=("large",), step_up=("officer",)
-            )
-        return decision
+LARGE = 'kind = "step-up"\nasset = "BTC"\nrole = "officer"\nfrom_units = 50000'
 
 
 def test_what_no_machine_decides_waits_for_a_person_with_the_role() -> None:
-    office = Office()
-    office.desk._core.policy = Asking()
+    office = Office(setup(policy_text(large=LARGE)))
     waiting = office.request()
     assert waiting.state is State.REQUESTED
     assert {(task.kind, task.person) for task in office.desk.tasks()} == {
@@ -124,13 +107,15 @@ def test_what_no_machine_decides_waits_for_a_person_with_the_role() -> None:
     }
     office.until(State.APPROVED)
     assert office.kinds().count("taken-on") == 1
+    assert office.kinds().count("approval-given") == 2
     office.release()
-    office.until(State.CONFIRMED)
+    sent = office.until(State.CONFIRMED)
+    assert sent.stepped_up is not None
+    assert sent.stepped_up.person not in {approval.person for approval in sent.approvals}
 
 
 def test_nobody_is_asked_to_take_a_withdrawal_on_who_has_said_no() -> None:
-    office = Office()
-    office.desk._core.policy = Asking()
+    office = Office(setup(policy_text(large=LARGE)))
     office.request()
     (task,) = (task for task in office.desk.tasks() if task.person == "igor")
     assert office.desk.answer(office.staff.members["igor"].decline(task, "too large")) is None
