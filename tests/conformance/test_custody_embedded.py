@@ -2,8 +2,8 @@
 
 import attrs
 
-from perpkit.custody.core import DeskTerms
-from perpkit.custody.embedded import EmbeddedVault
+from perpkit.custody.desk.core import DeskTerms
+from perpkit.custody.pretend.embedded import EmbeddedVault
 from perpkit.custody.setup import NominationTerms, Setup
 from perpkit.ports.custody.people import KeyPlace, Person
 from perpkit.testing.conformance.custody import (

@@ -16,10 +16,13 @@ from typing import get_args
 import attrs
 import pytest
 
-from perpkit.custody import core, embedded, entries, refusals, setup, state, tasks
-from perpkit.custody.log import Entry
+from perpkit.custody import setup
+from perpkit.custody.desk import core, entries, state, tasks
+from perpkit.custody.desk.log import Entry
+from perpkit.custody.desk.withdrawal import TRANSITIONS, State
+from perpkit.custody.gate import refusals
 from perpkit.custody.policy.text import KINDS
-from perpkit.custody.withdrawal import TRANSITIONS, State
+from perpkit.custody.pretend import embedded
 from perpkit.model.command import Command
 from perpkit.ports import custody as ports
 from perpkit.ports.custody.hsm import Attestation

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from perpkit.cli.main import main
-from perpkit.custody.log import verify_log
-from perpkit.custody.withdrawal import State
+from perpkit.custody.desk.log import verify_log
+from perpkit.custody.desk.withdrawal import State
 from perpkit.simulate.custody import PlainWorld, Show
 from perpkit.simulate.custody.company import PLACES, ROLES
 

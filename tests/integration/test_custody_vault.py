@@ -12,14 +12,14 @@ import pytest
 from perpkit import Exchange, ExchangeConfig, Side, Venue
 from perpkit.audit import replay, state_digest
 from perpkit.custody import Vault
-from perpkit.custody.address_book import destination_digest
-from perpkit.custody.embedded import EmbeddedVault
-from perpkit.custody.log import verify_log
+from perpkit.custody.desk.address_book import destination_digest
+from perpkit.custody.desk.log import verify_log
+from perpkit.custody.desk.tasks import TaskKind
+from perpkit.custody.desk.withdrawal import State
+from perpkit.custody.pretend.embedded import EmbeddedVault
 from perpkit.custody.setup import read_setup
-from perpkit.custody.tasks import TaskKind
-from perpkit.custody.withdrawal import State
 from perpkit.engine.compose import build_custody
-from perpkit.errors import ConfigError, PluginError
+from perpkit.errors import ConfigError, CustodyError
 from perpkit.model.cause import Law
 from perpkit.model.command import IndexQuotes, PlaceOrder, RequestWithdrawal
 from perpkit.model.event import BreachFound, HoldingsCompared
@@ -306,7 +306,7 @@ def test_the_log_is_kept_in_the_directory_and_an_edited_one_is_refused(
     again.close()
     raw = (tmp_path / "kept/custody.sqlite").read_bytes()
     (tmp_path / "kept/custody.sqlite").write_bytes(raw.replace(b'"amount_units":1000', b'"amount_units":9000'))
-    with pytest.raises(PluginError, match="entry 2 is not as it was written"):
+    with pytest.raises(CustodyError, match="entry 2 is not as it was written"):
         build_custody(config, Registry.builtin())
 
 

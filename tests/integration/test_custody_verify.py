@@ -12,12 +12,12 @@ import attrs
 import pytest
 
 from perpkit.cli.main import main
-from perpkit.custody import entries
-from perpkit.custody.actors import WillingMember
-from perpkit.custody.desk import Desk
-from perpkit.custody.log import AuditLog, MemoryLog, SqliteLog
-from perpkit.custody.nomination import CommitReveal
-from perpkit.custody.tasks import Answer, Task, TaskKind
+from perpkit.custody.desk import entries
+from perpkit.custody.desk.actors import WillingMember
+from perpkit.custody.desk.desk import Desk
+from perpkit.custody.desk.log import AuditLog, MemoryLog, SqliteLog
+from perpkit.custody.desk.tasks import Answer, Task, TaskKind
+from perpkit.custody.draw.nomination import CommitReveal
 from perpkit.simulate.custody import PlainWorld, Show
 from perpkit.simulate.custody.company import PLACES
 

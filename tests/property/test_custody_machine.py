@@ -15,17 +15,17 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from perpkit.custody.address_book import destination_digest
-from perpkit.custody.core import DeskTerms
-from perpkit.custody.desk import Desk
-from perpkit.custody.desk_custody import DeskCustody
-from perpkit.custody.embedded import PretendWorld
-from perpkit.custody.gate_memory import RamMemory
-from perpkit.custody.log import Entry, MemoryLog, verify_log
-from perpkit.custody.plain_transaction import read_transaction
+from perpkit.custody.desk.address_book import destination_digest
+from perpkit.custody.desk.core import DeskTerms
+from perpkit.custody.desk.desk import Desk
+from perpkit.custody.desk.desk_custody import DeskCustody
+from perpkit.custody.desk.log import Entry, MemoryLog, verify_log
+from perpkit.custody.desk.tasks import Answer, Task, TaskKind
+from perpkit.custody.desk.withdrawal import GIVEN_BACK, State
+from perpkit.custody.gate.gate_memory import RamMemory
+from perpkit.custody.pretend.embedded import PretendWorld
+from perpkit.custody.pretend.plain_transaction import read_transaction
 from perpkit.custody.setup import NominationTerms, Setup
-from perpkit.custody.tasks import Answer, Task, TaskKind
-from perpkit.custody.withdrawal import GIVEN_BACK, State
 from perpkit.errors import ChainError
 from perpkit.model.command import (
     ApproveWithdrawal,
@@ -441,7 +441,7 @@ class CustodyMachine(RuleBasedStateMachine):
         assert self.desk.holdings() == self.desk.recount() == left
 
 
-CustodyMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+CustodyMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
 TestCustody = CustodyMachine.TestCase
 
 

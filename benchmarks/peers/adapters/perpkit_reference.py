@@ -21,18 +21,8 @@ def prepare(messages):
             if kind == CANCEL:
                 reduce(order_id, size)
                 continue
-            plan = plan_of(
-                Order(
-                    id=order_id,
-                    account=account,
-                    market=1,
-                    position_id=0,
-                    side=sides[side],
-                    size_lots=size,
-                    price_ticks=price if kind == LIMIT else ANY_PRICE_TICKS[side],
-                    time_in_force=gtc if kind == LIMIT else ioc,
-                )
-            )
+            limit, until = (price, gtc) if kind == LIMIT else (ANY_PRICE_TICKS[side], ioc)
+            plan = plan_of(Order(order_id, account, 1, 0, sides[side], size, limit, until))
             commit(plan)
             for match in plan.matches:
                 trades += 1

@@ -6,7 +6,7 @@ from functools import lru_cache
 import attrs
 import pytest
 
-from perpkit.custody.soft_hsm import InsecureSoftHsm
+from perpkit.custody.gate.soft_hsm import InsecureSoftHsm
 from perpkit.ports.custody.chain import Coin, Outpoint, Output
 from perpkit.ports.custody.wallet import Owner, Partial, Purpose, UnsignedTransaction
 from perpkit_bitcoin.addresses import WalletTerms

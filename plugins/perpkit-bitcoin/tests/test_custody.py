@@ -9,15 +9,15 @@ import pytest
 
 import perpkit_bitcoin
 from perpkit import Registry
-from perpkit.custody.actors import Staff, WillingMember
-from perpkit.custody.address_book import destination_digest
-from perpkit.custody.desk_custody import DeskCustody
+from perpkit.custody.desk.actors import Staff, WillingMember
+from perpkit.custody.desk.address_book import destination_digest
+from perpkit.custody.desk.desk_custody import DeskCustody
+from perpkit.custody.desk.log import MemoryLog, verify_log
+from perpkit.custody.desk.withdrawal import State
 from perpkit.custody.digest import digest
-from perpkit.custody.gate_memory import RamMemory
-from perpkit.custody.log import MemoryLog, verify_log
+from perpkit.custody.gate.gate_memory import RamMemory
+from perpkit.custody.gate.signer import CarefulSigner
 from perpkit.custody.setup import Setup, read_setup
-from perpkit.custody.signer import CarefulSigner
-from perpkit.custody.withdrawal import State
 from perpkit.engine import compose
 from perpkit.engine.compose import build_journal
 from perpkit.engine.config import ExchangeConfig

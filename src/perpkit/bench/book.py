@@ -114,18 +114,7 @@ class _ByPort:
                 reduce(order_id, size)
                 continue
             limit, until = (price, _GTC) if price else (_HIGHEST_TICKS if side > 0 else _LOWEST_TICKS, _IOC)
-            plan = plan_of(
-                Order(
-                    id=order_id,
-                    account=account,
-                    market=MARKET,
-                    position_id=0,
-                    side=side,
-                    size_lots=size,
-                    price_ticks=limit,
-                    time_in_force=until,
-                )
-            )
+            plan = plan_of(Order(order_id, account, MARKET, 0, side, size, limit, until))
             commit(plan)
             for met in plan.matches:
                 trades += 1

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from perpkit.cli.table import table
-from perpkit.custody.log import AuditLog
+from perpkit.custody.desk.log import AuditLog
 from perpkit.errors import ConfigError
 from perpkit.simulate.custody import PlainWorld, Show, World
 from perpkit.simulate.custody.company import PLACES

@@ -10,12 +10,12 @@ from typing import Any
 
 import attrs
 
-from perpkit.custody import entries
+from perpkit.custody.desk import entries
+from perpkit.custody.desk.log import MemoryLog, verify_log
+from perpkit.custody.desk.state import DeskState
+from perpkit.custody.desk.withdrawal import State, Withdrawal
 from perpkit.custody.digest import canonical_bytes, request_digest
-from perpkit.custody.log import MemoryLog, verify_log
-from perpkit.custody.nomination import CommitReveal
-from perpkit.custody.state import DeskState
-from perpkit.custody.withdrawal import State, Withdrawal
+from perpkit.custody.draw.nomination import CommitReveal
 from perpkit.errors import ConfigError, CustodyError
 from perpkit.ports.custody.nomination import Transcript
 

@@ -27,7 +27,7 @@ class VaultOptions:
 def _build(context: ExchangeContext, options: VaultOptions) -> Custody:
     if not options.setup:
         return Vault(context, NoOptions())
-    from perpkit.custody.embedded import embedded_vault
+    from perpkit.custody.pretend.embedded import embedded_vault
 
     return embedded_vault(context, options.setup, options.directory)
 

@@ -23,6 +23,7 @@ from perpkit.engine.guard import (
 from perpkit.engine.structure import digest, structure
 from perpkit.errors import (
     ConfigError,
+    CustodyError,
     JournalError,
     OptionsError,
     PluginError,
@@ -160,6 +161,7 @@ def build_custody(config: ExchangeConfig, registry: Registry) -> Custody:
     """Build the custody that the configuration picks.
 
     Raises:
+        CustodyError: what it keeps on disk is damaged or was edited, or its HSM is not there.
         PluginError: as `compose`.
     """
     builder = _Builder(config, registry)
@@ -287,7 +289,7 @@ def _blaming(what: str) -> Iterator[None]:
         raise OptionsError(f"{what}: {error}") from error
     except PluginError as error:
         raise PluginError(f"{what}: {error}") from error
-    except JournalError:
+    except (JournalError, CustodyError):
         raise
     except Exception as error:
         raise PluginError(f"{what}: {type(error).__name__}: {error}") from error

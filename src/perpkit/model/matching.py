@@ -44,12 +44,12 @@ def match(taker: Order, makers: Iterable[Order], fills_max: int, version: int) -
             gone.add(maker.id)
         matches.append(
             Match(
-                maker=maker.id,
-                maker_account=maker.account,
-                maker_position_id=maker.position_id,
-                price_ticks=maker.price_ticks,
-                size_lots=maker.size_lots if maker.id in gone else size,
-                prevented=own,
+                maker.id,
+                maker.account,
+                maker.position_id,
+                maker.price_ticks,
+                maker.size_lots if maker.id in gone else size,
+                own,
             )
         )
         if maker.id not in gone:
@@ -60,15 +60,7 @@ def match(taker: Order, makers: Iterable[Order], fills_max: int, version: int) -
     if taker.time_in_force is _FOK and (left or prevented):
         matches, left, prevented = [], taker.size_lots, 0
     rests = left if taker.time_in_force is _GTC and reason is _IMMEDIATE else 0
-    return MatchPlan(
-        taker=taker,
-        version=version,
-        matches=tuple(matches),
-        rest_lots=rests,
-        cancel_lots=left - rests,
-        prevented_lots=prevented,
-        cancel_reason=reason,
-    )
+    return MatchPlan(taker, version, tuple(matches), rests, left - rests, prevented, reason)
 
 
 def unmatched(taker: Order, version: int) -> MatchPlan:
@@ -78,7 +70,7 @@ def unmatched(taker: Order, version: int) -> MatchPlan:
         Constant.
     """
     rests = taker.size_lots if taker.time_in_force is _GTC else 0
-    return MatchPlan(taker=taker, version=version, matches=(), rest_lots=rests, cancel_lots=taker.size_lots - rests)
+    return MatchPlan(taker, version, (), rests, taker.size_lots - rests)
 
 
 def is_own(taker: Order, maker: Order) -> bool:

@@ -6,17 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
-from perpkit.custody.beacon import ChainBeacon
 from perpkit.custody.digest import change_digest, request_digest
-from perpkit.custody.gate import ReleaseGate
-from perpkit.custody.gate_memory import GateMemory, RamMemory
-from perpkit.custody.memory_chain import MemoryChain
-from perpkit.custody.nomination import CommitReveal
-from perpkit.custody.plain_wallet import PlainKey, PlainWallet
+from perpkit.custody.draw.beacon import ChainBeacon
+from perpkit.custody.draw.nomination import CommitReveal
+from perpkit.custody.gate.gate import ReleaseGate
+from perpkit.custody.gate.gate_memory import GateMemory, RamMemory
+from perpkit.custody.gate.signer import CarefulSigner
+from perpkit.custody.gate.soft_hsm import InsecureSoftHsm
 from perpkit.custody.policy import load_policy
-from perpkit.custody.scheme import HmacPen, HmacScheme
-from perpkit.custody.signer import CarefulSigner
-from perpkit.custody.soft_hsm import InsecureSoftHsm
+from perpkit.custody.pretend.memory_chain import MemoryChain
+from perpkit.custody.pretend.plain_wallet import PlainKey, PlainWallet
+from perpkit.custody.pretend.scheme import HmacPen, HmacScheme
 from perpkit.ports.custody.chain import Coin, Output
 from perpkit.ports.custody.hsm import HsmToken
 from perpkit.ports.custody.nomination import Transcript

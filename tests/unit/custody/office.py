@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
-from perpkit.custody.address_book import destination_digest
-from perpkit.custody.core import DeskTerms
-from perpkit.custody.desk import Desk
-from perpkit.custody.embedded import PretendWorld
-from perpkit.custody.gate_memory import RamMemory
-from perpkit.custody.log import AuditLog, MemoryLog
+from perpkit.custody.desk.address_book import destination_digest
+from perpkit.custody.desk.core import DeskTerms
+from perpkit.custody.desk.desk import Desk
+from perpkit.custody.desk.log import AuditLog, MemoryLog
+from perpkit.custody.desk.withdrawal import State, Withdrawal
+from perpkit.custody.gate.gate_memory import RamMemory
+from perpkit.custody.pretend.embedded import PretendWorld
 from perpkit.custody.setup import NominationTerms, Setup
-from perpkit.custody.withdrawal import State, Withdrawal
 from perpkit.model.command import Command
 from perpkit.model.event import WithdrawalHeld, WithdrawalReleased, WithdrawalReturned
 from perpkit.ports.custody.people import KeyPlace, Person

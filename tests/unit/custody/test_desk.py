@@ -6,12 +6,13 @@ import json
 
 import pytest
 
-from perpkit.custody.core import CHANGE
-from perpkit.custody.desk import Desk
-from perpkit.custody.gate_memory import written
-from perpkit.custody.log import verify_log
-from perpkit.custody.tasks import TaskKind
-from perpkit.custody.withdrawal import TRANSITIONS, State
+from perpkit.custody.desk import entries
+from perpkit.custody.desk.core import CHANGE
+from perpkit.custody.desk.desk import Desk
+from perpkit.custody.desk.log import verify_log
+from perpkit.custody.desk.tasks import TaskKind
+from perpkit.custody.desk.withdrawal import TRANSITIONS, State
+from perpkit.custody.gate.gate_memory import written
 from perpkit.errors import ChainError, CustodyError
 from perpkit.model.command import ApproveWithdrawal, CancelWithdrawal, DepositObserved, WithdrawalSent
 from perpkit.units import HOUR_NS
@@ -75,6 +76,15 @@ def test_what_the_policy_denies_is_told_to_be_cancelled() -> None:
     assert "99999" in denied.reason
     assert office.told()[-1] == CancelWithdrawal(withdrawal_id=1)
     assert not office.desk.tasks()
+
+
+def test_what_was_allowed_before_counts_towards_a_limit_until_it_is_given_back() -> None:
+    day = 'kind = "velocity"\nasset = "BTC"\nper = "user"\nwindow_hours = 24\namount_units = 150000'
+    office = Office(setup(policy_text(day=day)))
+    assert office.request(1).state is State.JUDGED
+    assert office.request(2).state is State.DENIED
+    office.give_back(1)
+    assert office.request(3).state is State.JUDGED
 
 
 def test_a_destination_that_is_not_in_the_address_book_is_denied() -> None:
@@ -380,6 +390,16 @@ def test_a_broadcast_that_failed_is_done_again() -> None:
     assert office.desk.withdrawals[1].state is State.SIGNED
     office.until(State.CONFIRMED)
     assert office.to_receiver() == 100_000 - 240
+
+
+def test_a_step_that_may_not_follow_is_never_written() -> None:
+    office = Office()
+    office.approved()
+    length = len(office.log.entries())
+    with pytest.raises(CustodyError, match="after approved, was requested"):
+        office.desk._core.note(entries.Retried(withdrawal_id=1))
+    assert len(office.log.entries()) == length
+    assert office.reopen().withdrawals[1].state is State.APPROVED
 
 
 def test_the_log_shows_when_everything_happened() -> None:

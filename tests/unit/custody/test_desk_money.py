@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from perpkit.custody.core import CHANGE
-from perpkit.custody.tasks import TaskKind
-from perpkit.custody.withdrawal import State
+from perpkit.custody.desk.core import CHANGE
+from perpkit.custody.desk.tasks import TaskKind
+from perpkit.custody.desk.withdrawal import State
 from perpkit.errors import ChainError
 from perpkit.model.command import CapitalObserved, DepositObserved, DepositReversed, WithdrawalSent
 from perpkit.ports.custody.chain import Coin, Outpoint, Output
+from perpkit.ports.custody.wallet import Owner, Purpose
 from perpkit.units import HOUR_NS, MINUTE_NS
 
 from .office import Office, setup
@@ -96,6 +97,17 @@ def test_a_withdrawal_to_another_clients_address_is_a_withdrawal_and_a_deposit()
     fee_units = office.desk.withdrawals[1].draft.fee_units
     assert office.desk.holdings() == office.desk.recount() == 500_000 - fee_units
     assert office.desk.halted is None
+
+
+def test_the_houses_own_money_is_neither_a_deposit_nor_counted() -> None:
+    office = Office()
+    wallet, house = office.desk._core.wallets["cold"], Owner(Purpose.HOUSE, 0)
+    wallet.watch(house, 1)
+    told = office.told()
+    office.chain.pay(wallet.script(house, 0), 5_000)
+    office.chain.mine(3)
+    assert office.told() == told
+    assert office.desk.holdings() == office.desk.recount() == 500_000
 
 
 def test_a_shallow_reorganisation_changes_nothing() -> None:
@@ -234,6 +246,25 @@ def test_nothing_moves_before_the_first_count() -> None:
     office.add_destination(1, 7, office.receiver)
     assert office.request().state is State.REQUESTED
     assert office.desk._core.state.reconciled is None
+
+
+def test_after_a_halt_nothing_is_signed_before_it_was_counted_again() -> None:
+    office = Office()
+    office.approved()
+    office.desk.halt("somebody saw something", "igor")
+    office.release()
+    keep = office.chain.coins
+
+    def away(*_: object) -> list[Coin]:
+        raise ChainError("it counts no coins now")
+
+    office.chain.coins = away
+    resume(office, "igor", "kira")
+    assert office.desk.halted is None
+    assert office.desk.withdrawals[1].state is State.APPROVED
+    office.chain.coins = keep
+    office.desk.advance()
+    assert office.desk.withdrawals[1].state is State.SIGNING
 
 
 def test_the_last_count_is_noted_as_often_as_the_terms_say() -> None:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import attrs
 import pytest
 
-from perpkit.custody.core import CHANGE
-from perpkit.custody.tasks import Answer, Task, TaskKind, signed_answer
-from perpkit.custody.withdrawal import State
+from perpkit.custody.desk.core import CHANGE
+from perpkit.custody.desk.tasks import Answer, Task, TaskKind, signed_answer
+from perpkit.custody.desk.withdrawal import State
+from perpkit.custody.gate.gate_memory import written
 from perpkit.model.command import ApproveWithdrawal, CancelWithdrawal
 from perpkit.ports.custody.signing import Refusal
 from perpkit.units import HOUR_NS
@@ -361,6 +362,19 @@ def test_a_policy_that_not_enough_agree_to_never_takes_over_and_can_be_taken_bac
     assert office.desk.drop_proposal("igor") is None
     assert asked(office, TaskKind.CHANGE) == []
     assert office.desk.drop_proposal("igor").rule == "proposal"
+
+
+def test_a_policy_that_the_gate_refuses_is_dropped_at_the_desk_as_well() -> None:
+    office = Office()
+    old = office.desk.policy.digest
+    office.world.gate_memory.save("policy", written(bytes(32)))
+    office.reopen()
+    office.desk.advance()
+    adopt(office, policy_text(off=None))
+    office.desk.advance()
+    assert office.desk.policy.digest == old
+    assert "policy-refused" in office.kinds()
+    assert office.reopen().policy.digest == old
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ import attrs
 import pytest
 
 from perpkit.custody.digest import change_digest, release_digest, request_digest
-from perpkit.custody.gate import ReleaseGate, nothing_told
-from perpkit.custody.gate_memory import GateMemory, RamMemory, SqliteMemory
-from perpkit.custody.plain_wallet import PlainWallet
+from perpkit.custody.gate.gate import ReleaseGate, nothing_told
+from perpkit.custody.gate.gate_memory import GateMemory, RamMemory, SqliteMemory
+from perpkit.custody.gate.refusals import REFUSALS, refuse
+from perpkit.custody.gate.soft_hsm import IMPORTED, InsecureSoftHsm
 from perpkit.custody.policy import load_policy
-from perpkit.custody.refusals import REFUSALS, refuse
-from perpkit.custody.soft_hsm import IMPORTED, InsecureSoftHsm
+from perpkit.custody.pretend.plain_wallet import PlainWallet
 from perpkit.errors import CustodyError
 from perpkit.ports.custody.chain import Output
 from perpkit.ports.custody.policy import Approval

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perpkit.custody.keys import check_keys
-from perpkit.custody.plain_wallet import PlainWallet
+from perpkit.custody.gate.keys import check_keys
+from perpkit.custody.pretend.plain_wallet import PlainWallet
 from perpkit.errors import ConfigError, CustodyError
 from perpkit.ports.custody.people import KeyPlace, Person
 from perpkit.ports.custody.wallet import WalletBackend

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from perpkit.custody import entries
-from perpkit.custody.log import FIRST_PREVIOUS, AuditLog, MemoryLog, SqliteLog, verify_log
+from perpkit.custody.desk import entries
+from perpkit.custody.desk.log import FIRST_PREVIOUS, AuditLog, MemoryLog, SqliteLog, verify_log
 from perpkit.errors import CustodyError
 from perpkit.ports.custody.chain import BlockRef
 from perpkit.ports.custody.policy import Decision, Verdict

@@ -5,10 +5,10 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from perpkit.custody.memory_chain import THIEF, MemoryChain
-from perpkit.custody.plain_transaction import PlainTransaction, read_transaction
-from perpkit.custody.plain_wallet import CHANGE, PlainKey, PlainWallet
-from perpkit.custody.scheme import HmacPen, HmacScheme
+from perpkit.custody.pretend.memory_chain import THIEF, MemoryChain
+from perpkit.custody.pretend.plain_transaction import PlainTransaction, read_transaction
+from perpkit.custody.pretend.plain_wallet import CHANGE, PlainKey, PlainWallet
+from perpkit.custody.pretend.scheme import HmacPen, HmacScheme
 from perpkit.errors import ChainError
 from perpkit.ports.custody.chain import BlockRef, Outpoint, Output
 from perpkit.ports.custody.wallet import Owner, Partial, Purpose

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perpkit.custody.beacon import ChainBeacon
-from perpkit.custody.memory_chain import MemoryChain
-from perpkit.custody.nomination import CommitReveal, _seated
+from perpkit.custody.draw.beacon import ChainBeacon
+from perpkit.custody.draw.nomination import CommitReveal, _seated
+from perpkit.custody.pretend.memory_chain import MemoryChain
 from perpkit.errors import CustodyError
 from perpkit.ports.custody.nomination import Opening, Transcript
 

@@ -10,10 +10,10 @@ import attrs
 import pytest
 
 from perpkit.custody.digest import canonical_bytes
-from perpkit.custody.memory_chain import MemoryChain
-from perpkit.custody.plain_transaction import PlainTransaction, read_transaction, spend_digest
-from perpkit.custody.plain_wallet import CHANGE, INDEX_MAX, PlainKey, PlainWallet
-from perpkit.custody.scheme import HmacPen, HmacScheme
+from perpkit.custody.pretend.memory_chain import MemoryChain
+from perpkit.custody.pretend.plain_transaction import PlainTransaction, read_transaction, spend_digest
+from perpkit.custody.pretend.plain_wallet import CHANGE, INDEX_MAX, PlainKey, PlainWallet
+from perpkit.custody.pretend.scheme import HmacPen, HmacScheme
 from perpkit.errors import ChainError, CustodyError
 from perpkit.ports.custody.chain import Output
 from perpkit.ports.custody.wallet import Owner, Partial, Purpose, UnsignedTransaction

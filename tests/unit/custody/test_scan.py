@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perpkit.custody.memory_chain import MemoryChain
-from perpkit.custody.plain_transaction import PlainTransaction
-from perpkit.custody.plain_wallet import CHANGE, PlainWallet
-from perpkit.custody.scan import Follower, Received, View
-from perpkit.custody.scheme import HmacScheme
+from perpkit.custody.desk.scan import Follower, Received, View
+from perpkit.custody.pretend.memory_chain import MemoryChain
+from perpkit.custody.pretend.plain_transaction import PlainTransaction
+from perpkit.custody.pretend.plain_wallet import CHANGE, PlainWallet
+from perpkit.custody.pretend.scheme import HmacScheme
 from perpkit.errors import ChainError, CustodyError
 from perpkit.ports.custody.chain import Block, BlockRef, Coin, Outpoint, Output
 from perpkit.ports.custody.wallet import Owner, Purpose

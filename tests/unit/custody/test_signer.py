@@ -9,9 +9,9 @@ import attrs
 import pytest
 
 from perpkit.custody.digest import release_digest, request_digest, transcript_digest
-from perpkit.custody.gate_memory import RamMemory, SqliteMemory
-from perpkit.custody.plain_wallet import PlainWallet
-from perpkit.custody.signer import CarefulSigner
+from perpkit.custody.gate.gate_memory import RamMemory, SqliteMemory
+from perpkit.custody.gate.signer import CarefulSigner
+from perpkit.custody.pretend.plain_wallet import PlainWallet
 from perpkit.errors import CustodyError
 from perpkit.ports.custody.chain import Output
 from perpkit.ports.custody.signing import Case, Release

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perpkit.custody.gate_memory import RamMemory, SqliteMemory
-from perpkit.custody.scheme import HmacPen, HmacScheme
-from perpkit.custody.soft_hsm import IMPORTED, InsecureSoftHsm, KeyAttributes
+from perpkit.custody.gate.gate_memory import RamMemory, SqliteMemory
+from perpkit.custody.gate.soft_hsm import IMPORTED, InsecureSoftHsm, KeyAttributes
+from perpkit.custody.pretend.scheme import HmacPen, HmacScheme
 from perpkit.errors import CustodyError
 
 from .house import SCHEME, pen_of

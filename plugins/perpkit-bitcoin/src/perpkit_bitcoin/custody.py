@@ -10,16 +10,16 @@ from typing import Any, Protocol
 
 import attrs
 
-from perpkit.custody.beacon import ChainBeacon
-from perpkit.custody.desk import Desk
-from perpkit.custody.desk_custody import DeskCustody
-from perpkit.custody.gate import ReleaseGate
-from perpkit.custody.gate_memory import GateMemory, SqliteMemory
-from perpkit.custody.keys import check_keys
-from perpkit.custody.log import AuditLog, SqliteLog
+from perpkit.custody.desk.desk import Desk
+from perpkit.custody.desk.desk_custody import DeskCustody
+from perpkit.custody.desk.log import AuditLog, SqliteLog
+from perpkit.custody.draw.beacon import ChainBeacon
+from perpkit.custody.gate.gate import ReleaseGate
+from perpkit.custody.gate.gate_memory import GateMemory, SqliteMemory
+from perpkit.custody.gate.keys import check_keys
+from perpkit.custody.gate.soft_hsm import InsecureSoftHsm
 from perpkit.custody.policy import load_policy
 from perpkit.custody.setup import Setup, read_setup
-from perpkit.custody.soft_hsm import InsecureSoftHsm
 from perpkit.errors import ConfigError, CustodyError
 from perpkit.model.ids import AssetId
 from perpkit.ports.context import ExchangeContext

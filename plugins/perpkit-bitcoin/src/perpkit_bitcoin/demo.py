@@ -15,8 +15,8 @@ from pathlib import Path
 
 import attrs
 
-from perpkit.custody.gate_memory import RamMemory
-from perpkit.custody.soft_hsm import InsecureSoftHsm
+from perpkit.custody.gate.gate_memory import RamMemory
+from perpkit.custody.gate.soft_hsm import InsecureSoftHsm
 from perpkit.ports.custody.chain import Output
 from perpkit.ports.custody.hsm import HsmToken
 from perpkit.ports.custody.people import KeyName, Pen, PersonName

@@ -14,8 +14,8 @@ from perpkit_bitcoin.wallet import BitcoinWallet
 class SeedKey:
     """A person's key of a wallet, on that person's machine.
 
-    It signs what it is given, if nothing in it is unknown to the wallet: `perpkit.custody.signer.CarefulSigner` looks
-    at whom it pays first, and takes `sign` as its key.
+    It signs what it is given, if nothing in it is unknown to the wallet: `perpkit.custody.gate.signer.CarefulSigner`
+    looks at whom it pays first, and takes `sign` as its key.
 
     Args:
         account: the person's extended private key, as `AccountKey.of_seed` derives it.

@@ -128,22 +128,22 @@ cdef class FastBook:
             met = &self.book.met[i]
             matches.append(
                 Match(
-                    maker=self.book.orders.at[met.order].id,
-                    maker_account=self.book.orders.at[met.order].account,
-                    maker_position_id=self.book.orders.at[met.order].position_id,
-                    price_ticks=met.price_ticks,
-                    size_lots=met.size_lots,
-                    prevented=bool(met.prevented),
+                    self.book.orders.at[met.order].id,
+                    self.book.orders.at[met.order].account,
+                    self.book.orders.at[met.order].position_id,
+                    met.price_ticks,
+                    met.size_lots,
+                    bool(met.prevented),
                 )
             )
         self.planned = MatchPlan(
-            taker=taker,
-            version=self.book.version,
-            matches=tuple(matches),
-            rest_lots=plan.rest_lots,
-            cancel_lots=plan.cancel_lots,
-            prevented_lots=plan.prevented_lots,
-            cancel_reason=REASONS[plan.reason],
+            taker,
+            self.book.version,
+            tuple(matches),
+            plan.rest_lots,
+            plan.cancel_lots,
+            plan.prevented_lots,
+            REASONS[plan.reason],
         )
         return self.planned
 

@@ -5,19 +5,19 @@ from importlib.resources import files
 
 import attrs
 
-from perpkit.custody.actors import Staff, WillingMember
-from perpkit.custody.address_book import destination_digest
-from perpkit.custody.beacon import ChainBeacon
-from perpkit.custody.core import DeskTerms
-from perpkit.custody.desk import Desk
-from perpkit.custody.desk_custody import DeskCustody
-from perpkit.custody.gate import ReleaseGate
-from perpkit.custody.gate_memory import RamMemory
-from perpkit.custody.keys import check_keys
-from perpkit.custody.log import MemoryLog
-from perpkit.custody.nomination import CommitReveal
+from perpkit.custody.desk.actors import Staff, WillingMember
+from perpkit.custody.desk.address_book import destination_digest
+from perpkit.custody.desk.core import DeskTerms
+from perpkit.custody.desk.desk import Desk
+from perpkit.custody.desk.desk_custody import DeskCustody
+from perpkit.custody.desk.log import MemoryLog
+from perpkit.custody.draw.beacon import ChainBeacon
+from perpkit.custody.draw.nomination import CommitReveal
+from perpkit.custody.gate.gate import ReleaseGate
+from perpkit.custody.gate.gate_memory import RamMemory
+from perpkit.custody.gate.keys import check_keys
+from perpkit.custody.gate.signer import CarefulSigner
 from perpkit.custody.policy import load_policy
-from perpkit.custody.signer import CarefulSigner
 from perpkit.engine.compose import build_journal
 from perpkit.engine.config import ExchangeConfig
 from perpkit.engine.exchange import Exchange

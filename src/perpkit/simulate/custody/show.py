@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from perpkit.custody import entries
+from perpkit.custody.desk import entries
 from perpkit.engine.exchange import Outcome
 from perpkit.model.command import RequestWithdrawal
 from perpkit.ports.custody.chain import Output

@@ -1,6 +1,6 @@
 """Steps and events in words."""
 
-from perpkit.custody import entries
+from perpkit.custody.desk import entries
 from perpkit.model.event import (
     BreachFound,
     DepositCredited,

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
+from perpkit.custody.desk.withdrawal import Draft, Withdrawal
 from perpkit.custody.digest import release_digest, request_digest
-from perpkit.custody.keys import check_keys
-from perpkit.custody.withdrawal import Draft, Withdrawal
+from perpkit.custody.gate.keys import check_keys
 from perpkit.errors import ChainError, ConfigError
 from perpkit.ports.custody.chain import Output
 from perpkit.ports.custody.people import KeyName, PersonName

@@ -8,12 +8,12 @@ from typing import Any, Protocol
 import attrs
 
 from perpkit.custody.digest import canonical_bytes, digest
-from perpkit.custody.gate_memory import RamMemory
-from perpkit.custody.memory_chain import MemoryChain
-from perpkit.custody.plain_transaction import PlainTransaction, read_inputs, read_outputs, read_transaction
-from perpkit.custody.plain_wallet import PlainKey, PlainWallet
-from perpkit.custody.scheme import HmacPen, HmacScheme
-from perpkit.custody.soft_hsm import InsecureSoftHsm
+from perpkit.custody.gate.gate_memory import RamMemory
+from perpkit.custody.gate.soft_hsm import InsecureSoftHsm
+from perpkit.custody.pretend.memory_chain import MemoryChain
+from perpkit.custody.pretend.plain_transaction import PlainTransaction, read_inputs, read_outputs, read_transaction
+from perpkit.custody.pretend.plain_wallet import PlainKey, PlainWallet
+from perpkit.custody.pretend.scheme import HmacPen, HmacScheme
 from perpkit.ports.custody.chain import BlockRef, ChainSource, Outpoint
 from perpkit.ports.custody.hsm import HsmToken
 from perpkit.ports.custody.people import KeyName, Pen, PersonName, SignatureScheme

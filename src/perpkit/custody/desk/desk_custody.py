@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from perpkit.custody.desk import Desk
+from perpkit.custody.desk.desk import Desk
 from perpkit.errors import ConfigError
 from perpkit.model.command import Command
 from perpkit.model.event import WithdrawalHeld, WithdrawalReleased, WithdrawalReturned

@@ -2,9 +2,9 @@
 
 import attrs
 
-from perpkit.custody.core import Core
+from perpkit.custody.desk.core import Core
+from perpkit.custody.desk.withdrawal import Draft, Withdrawal
 from perpkit.custody.digest import request_digest
-from perpkit.custody.withdrawal import Draft, Withdrawal
 from perpkit.errors import ChainError
 from perpkit.ports.custody.policy import Facts, Past, Stage
 from perpkit.ports.custody.signing import Case

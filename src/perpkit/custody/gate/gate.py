@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import attrs
 
 from perpkit.custody.digest import change_digest, draft_digest, release_digest, request_digest, transcript_digest
-from perpkit.custody.draft import effects_of, excludes_all, spent_by
-from perpkit.custody.gate_memory import GateMemory, read, written
+from perpkit.custody.gate.draft import effects_of, excludes_all, spent_by
+from perpkit.custody.gate.gate_memory import GateMemory, read, written
+from perpkit.custody.gate.refusals import refuse
 from perpkit.custody.policy import load_policy
-from perpkit.custody.refusals import refuse
 from perpkit.errors import ConfigError, CustodyError
 from perpkit.ports.custody.chain import Outpoint
 from perpkit.ports.custody.hsm import Attestation, HsmToken

@@ -5,7 +5,7 @@ from enum import Enum
 
 import attrs
 
-from perpkit.custody import entries
+from perpkit.custody.desk import entries
 from perpkit.errors import CustodyError
 from perpkit.ports.custody.chain import BlockRef, Outpoint
 from perpkit.ports.custody.nomination import Opening, Transcript
@@ -40,7 +40,7 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     _S.JUDGED: frozenset({_S.NOMINATED, _S.EXPIRED, _S.RECALLED, _S.HALTED, _S.CONFIRMED}),
     _S.NOMINATED: frozenset({_S.APPROVED, _S.EXPIRED, _S.RECALLED, _S.HALTED, _S.CONFIRMED}),
     _S.APPROVED: frozenset({_S.SIGNING, _S.EXPIRED, _S.RECALLED, _S.HALTED, _S.CONFIRMED}),
-    _S.SIGNING: frozenset({_S.SIGNED, _S.JUDGED, _S.HALTED, _S.CONFIRMED}),
+    _S.SIGNING: frozenset({_S.SIGNING, _S.SIGNED, _S.JUDGED, _S.HALTED, _S.CONFIRMED}),
     _S.SIGNED: frozenset({_S.BROADCAST, _S.SIGNING, _S.CONFIRMED}),
     _S.BROADCAST: frozenset({_S.CONFIRMED, _S.SIGNING}),
     _S.CONFIRMED: frozenset(),
@@ -49,8 +49,11 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     _S.RECALLED: frozenset({_S.HALTED}),
     _S.HALTED: frozenset({_S.REQUESTED, _S.RECALLED, _S.CONFIRMED}),
 }
-"""Which state may follow which. To CONFIRMED from anywhere a finished transaction of it may be on its way; from SIGNING
-back to JUDGED when a nominated signer will not sign; to HALTED from an end when the exchange let go of it all the same.
+"""Which state may follow which.
+
+To CONFIRMED from anywhere a finished transaction of it may be on its way; from SIGNING to itself when a draft that the
+gate refuses is made anew, and back to JUDGED when a nominated signer will not sign; to HALTED from an end when the
+exchange let go of it all the same.
 """
 
 GIVEN_BACK = frozenset({State.DENIED, State.EXPIRED, State.RECALLED})

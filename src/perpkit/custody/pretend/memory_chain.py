@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 
 from perpkit.custody.digest import digest
-from perpkit.custody.plain_transaction import PlainTransaction, read_transaction
+from perpkit.custody.pretend.plain_transaction import PlainTransaction, read_transaction
 from perpkit.errors import ChainError, CustodyError
 from perpkit.ports.custody.chain import Block, BlockRef, Coin, Outpoint, Output
 from perpkit.units import Units

@@ -3,7 +3,7 @@
 import attrs
 
 from perpkit.custody.digest import digest
-from perpkit.custody.gate_memory import GateMemory, RamMemory, read, written
+from perpkit.custody.gate.gate_memory import GateMemory, RamMemory, read, written
 from perpkit.errors import CustodyError
 from perpkit.ports.custody.hsm import Attestation
 from perpkit.ports.custody.people import Pen, SignatureScheme

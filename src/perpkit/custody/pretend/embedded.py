@@ -7,22 +7,22 @@ from typing import Any
 
 import attrs
 
-from perpkit.custody.actors import Staff, WillingMember
-from perpkit.custody.beacon import ChainBeacon
-from perpkit.custody.desk import Desk
-from perpkit.custody.desk_custody import DeskCustody
+from perpkit.custody.desk.actors import Staff, WillingMember
+from perpkit.custody.desk.desk import Desk
+from perpkit.custody.desk.desk_custody import DeskCustody
+from perpkit.custody.desk.log import AuditLog, MemoryLog, SqliteLog
 from perpkit.custody.digest import digest
-from perpkit.custody.gate import ReleaseGate
-from perpkit.custody.gate_memory import GateMemory, RamMemory, SqliteMemory
-from perpkit.custody.keys import check_keys
-from perpkit.custody.log import AuditLog, MemoryLog, SqliteLog
-from perpkit.custody.memory_chain import MemoryChain
-from perpkit.custody.plain_wallet import PlainKey, PlainWallet
+from perpkit.custody.draw.beacon import ChainBeacon
+from perpkit.custody.gate.gate import ReleaseGate
+from perpkit.custody.gate.gate_memory import GateMemory, RamMemory, SqliteMemory
+from perpkit.custody.gate.keys import check_keys
+from perpkit.custody.gate.signer import CarefulSigner
+from perpkit.custody.gate.soft_hsm import InsecureSoftHsm
 from perpkit.custody.policy import load_policy
-from perpkit.custody.scheme import HmacPen, HmacScheme
+from perpkit.custody.pretend.memory_chain import MemoryChain
+from perpkit.custody.pretend.plain_wallet import PlainKey, PlainWallet
+from perpkit.custody.pretend.scheme import HmacPen, HmacScheme
 from perpkit.custody.setup import Setup, read_setup
-from perpkit.custody.signer import CarefulSigner
-from perpkit.custody.soft_hsm import InsecureSoftHsm
 from perpkit.errors import ConfigError
 from perpkit.model.ids import AccountId, AssetId, FundId
 from perpkit.ports.context import ExchangeContext

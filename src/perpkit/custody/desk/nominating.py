@@ -4,10 +4,10 @@ from collections.abc import Collection
 
 import attrs
 
-from perpkit.custody import entries
-from perpkit.custody.core import Core
+from perpkit.custody.desk import entries
+from perpkit.custody.desk.core import Core
+from perpkit.custody.desk.withdrawal import Withdrawal
 from perpkit.custody.digest import request_digest
-from perpkit.custody.withdrawal import Withdrawal
 from perpkit.errors import ChainError, CustodyError
 from perpkit.ports.custody.people import PersonName
 

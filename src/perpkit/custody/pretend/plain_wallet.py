@@ -7,7 +7,7 @@ from typing import Protocol
 import attrs
 
 from perpkit.custody.digest import canonical_bytes, digest
-from perpkit.custody.plain_transaction import (
+from perpkit.custody.pretend.plain_transaction import (
     Lock,
     PlainTransaction,
     check_unlocked,

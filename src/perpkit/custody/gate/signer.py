@@ -5,9 +5,9 @@ from collections.abc import Callable
 import attrs
 
 from perpkit.custody.digest import draft_digest, release_digest, request_digest, transcript_digest
-from perpkit.custody.draft import effects_of, excludes_all, spent_by
-from perpkit.custody.gate_memory import GateMemory, RamMemory, read, written
-from perpkit.custody.refusals import refuse
+from perpkit.custody.gate.draft import effects_of, excludes_all, spent_by
+from perpkit.custody.gate.gate_memory import GateMemory, RamMemory, read, written
+from perpkit.custody.gate.refusals import refuse
 from perpkit.ports.custody.chain import Outpoint
 from perpkit.ports.custody.nomination import Nominator
 from perpkit.ports.custody.people import KeyName, PersonName, SignatureScheme

@@ -1,16 +1,17 @@
 """What all parts of a desk share: the ports, the terms, the log, and the state that the log adds up to."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 
 import attrs
 
-from perpkit.custody import entries
-from perpkit.custody.entries import Step
-from perpkit.custody.log import AuditLog
+from perpkit.custody.desk import entries
+from perpkit.custody.desk.entries import Step
+from perpkit.custody.desk.log import AuditLog
+from perpkit.custody.desk.scan import Follower, View
+from perpkit.custody.desk.state import DeskState
+from perpkit.custody.desk.withdrawal import Withdrawal
 from perpkit.custody.policy import load_policy
-from perpkit.custody.scan import Follower, View
-from perpkit.custody.state import DeskState
-from perpkit.custody.withdrawal import Withdrawal
 from perpkit.errors import ConfigError, CustodyError
 from perpkit.model.ids import AssetId
 from perpkit.ports.custody.chain import BlockRef, ChainSource
@@ -103,7 +104,14 @@ class Core:
             self.gate.adopt(self.state.adopted, self.policy)
 
     def note(self, step: Step) -> int:
-        """Write a step into the log, durably, and take it into account; return the entry's number."""
+        """Write a step into the log, durably, and take it into account; return the entry's number.
+
+        Raises:
+            CustodyError: it could not be kept, or may not follow what is known: then nothing is written, since a log
+                with such an entry in it could never be read again.
+        """
+        if isinstance(step, entries.WithdrawalStep):
+            deepcopy(self.state.withdrawals[step.withdrawal_id]).apply(step, 0, 0)
         kind, body = entries.encode(self.asset, step)
         number = self.log.append(kind, self.clock(), body).number
         self.catch_up()

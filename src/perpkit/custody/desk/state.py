@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import attrs
 
-from perpkit.custody import entries
+from perpkit.custody.desk import entries
+from perpkit.custody.desk.log import AuditLog, Entry
+from perpkit.custody.desk.withdrawal import State, Withdrawal
 from perpkit.custody.digest import digest
-from perpkit.custody.log import AuditLog, Entry
-from perpkit.custody.withdrawal import State, Withdrawal
 from perpkit.model.command import (
     ApproveWithdrawal,
     CancelWithdrawal,

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 
-from perpkit.custody.refusals import refuse
+from perpkit.custody.gate.refusals import refuse
 from perpkit.errors import CustodyError
 from perpkit.ports.custody.chain import Outpoint, Output
 from perpkit.ports.custody.policy import Request

@@ -2,10 +2,10 @@
 
 import attrs
 
-from perpkit.custody import entries
-from perpkit.custody.asking import decided
-from perpkit.custody.core import Core
-from perpkit.custody.known import facts_of
+from perpkit.custody.desk import entries
+from perpkit.custody.desk.asking import decided
+from perpkit.custody.desk.core import Core
+from perpkit.custody.desk.known import facts_of
 from perpkit.errors import ConfigError, CustodyError
 from perpkit.ports.custody.people import PersonName
 from perpkit.ports.custody.policy import PolicyChange, Stage, Verdict

@@ -1,8 +1,8 @@
 """What the chain says: deposits credited and reversed, withdrawals mined, and both counts against the log."""
 
-from perpkit.custody import entries
-from perpkit.custody.core import Core
-from perpkit.custody.scan import Received, View
+from perpkit.custody.desk import entries
+from perpkit.custody.desk.core import Core
+from perpkit.custody.desk.scan import Received, View
 from perpkit.errors import ChainError
 from perpkit.ports.custody.chain import BlockRef
 from perpkit.ports.custody.wallet import Purpose

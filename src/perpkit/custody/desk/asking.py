@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 
-from perpkit.custody.core import Core
+from perpkit.custody.desk.core import Core
+from perpkit.custody.desk.tasks import Task, TaskKind
+from perpkit.custody.desk.withdrawal import State, Withdrawal
 from perpkit.custody.digest import change_digest, digest, request_digest
 from perpkit.custody.policy.rule import suffice
-from perpkit.custody.tasks import Task, TaskKind
-from perpkit.custody.withdrawal import State, Withdrawal
 from perpkit.ports.custody.people import PersonName
 from perpkit.ports.custody.policy import Approval
 

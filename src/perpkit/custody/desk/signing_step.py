@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from perpkit.custody import entries
-from perpkit.custody.core import CHANGE, Core
-from perpkit.custody.known import facts_of
-from perpkit.custody.nominating import open_draw
-from perpkit.custody.withdrawal import Draft, State, Withdrawal
+from perpkit.custody.desk import entries
+from perpkit.custody.desk.core import CHANGE, Core
+from perpkit.custody.desk.known import facts_of
+from perpkit.custody.desk.nominating import open_draw
+from perpkit.custody.desk.withdrawal import Draft, State, Withdrawal
 from perpkit.errors import ChainError, CustodyError
 from perpkit.ports.custody.chain import Coin, Outpoint, Output
 from perpkit.ports.custody.policy import Stage, Verdict

@@ -5,15 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
-from perpkit.custody import address_book, answering, entries, incoming, nominating, policy_change, signing_step
-from perpkit.custody.asking import approved, resumable, tasks_of
-from perpkit.custody.core import COLD, HOT, Core, DeskTerms
-from perpkit.custody.known import facts_of, told_to_gate, wallet_units
-from perpkit.custody.log import AuditLog
+from perpkit.custody.desk import address_book, answering, entries, incoming, nominating, policy_change, signing_step
+from perpkit.custody.desk.asking import approved, resumable, tasks_of
+from perpkit.custody.desk.core import COLD, HOT, Core, DeskTerms
+from perpkit.custody.desk.known import facts_of, told_to_gate, wallet_units
+from perpkit.custody.desk.log import AuditLog
+from perpkit.custody.desk.state import Halt
+from perpkit.custody.desk.tasks import Answer, Task
+from perpkit.custody.desk.withdrawal import GIVEN_BACK, State, Withdrawal
 from perpkit.custody.policy import load_policy
-from perpkit.custody.state import Halt
-from perpkit.custody.tasks import Answer, Task
-from perpkit.custody.withdrawal import GIVEN_BACK, State, Withdrawal
 from perpkit.errors import ChainError, CustodyError
 from perpkit.model.command import Command
 from perpkit.model.event import WithdrawalHeld, WithdrawalReleased, WithdrawalReturned

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from perpkit.custody import entries
-from perpkit.custody.core import COLD, Core
+from perpkit.custody.desk import entries
+from perpkit.custody.desk.core import COLD, Core
 from perpkit.custody.digest import digest
 from perpkit.errors import CustodyError
 from perpkit.model.ids import AccountId

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-from perpkit.custody.desk import Desk
+from perpkit.custody.desk.desk import Desk
+from perpkit.custody.desk.tasks import Answer, Task, TaskKind, signed_answer
 from perpkit.custody.digest import digest
-from perpkit.custody.tasks import Answer, Task, TaskKind, signed_answer
 from perpkit.ports.custody.nomination import Nominator, Opening
 from perpkit.ports.custody.people import KeyName, Pen, PersonName
 from perpkit.ports.custody.signing import Refusal, Signer

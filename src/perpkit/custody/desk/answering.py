@@ -1,11 +1,11 @@
 """What people answered: checked, and noted as what it is."""
 
-from perpkit.custody import entries
-from perpkit.custody.asking import tasks_of
-from perpkit.custody.core import Core
-from perpkit.custody.entries import Step
-from perpkit.custody.nominating import commitments_closed
-from perpkit.custody.tasks import Answer, Task, TaskKind, answer_digest
+from perpkit.custody.desk import entries
+from perpkit.custody.desk.asking import tasks_of
+from perpkit.custody.desk.core import Core
+from perpkit.custody.desk.entries import Step
+from perpkit.custody.desk.nominating import commitments_closed
+from perpkit.custody.desk.tasks import Answer, Task, TaskKind, answer_digest
 from perpkit.ports.custody.policy import Approval
 from perpkit.ports.custody.signing import Refusal
 from perpkit.ports.custody.wallet import Partial

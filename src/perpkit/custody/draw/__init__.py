@@ -1,0 +1,1 @@
+"""Who signs is drawn: commitments, reveals, and a block that nobody knew."""
