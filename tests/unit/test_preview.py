@@ -24,6 +24,7 @@ NOT_FOR_PLACING = {
     RejectReason.UNKNOWN_ASSET,
     RejectReason.UNKNOWN_ORDER,
     RejectReason.UNKNOWN_WITHDRAWAL,
+    RejectReason.UNKNOWN_DEPOSIT,
     RejectReason.BREACH_STANDS,
     RejectReason.NO_SUCH_BREACH,
     RejectReason.OPERATORS_NOT_DISTINCT,

@@ -1,6 +1,6 @@
 """What a custody has to keep."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from perpkit.engine.exchange import Exchange
@@ -280,6 +280,7 @@ class CustodyConformance(CustodyBase):
     @rule(200, "an exchange that hears it, over crashes of its own, agrees with what it holds", needs=RECEIVE)
     @law
     @given(steps=st.lists(STEPS, max_size=8))
+    @example(steps=[("receive", 1, 800), ("poll", 0, 0), ("withdraw", 1, 300), ("crash", 0, 0), ("poll", 0, 0)])
     def test_venue(self, steps: list[tuple[str, AccountId, Units]]) -> None:
         """Nothing is credited twice, nothing is sent twice, nothing is lost."""
         custody = self.made()
