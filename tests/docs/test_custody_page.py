@@ -17,7 +17,7 @@ import attrs
 import pytest
 
 from perpkit.custody import setup
-from perpkit.custody.desk import core, entries, state, tasks
+from perpkit.custody.desk import codec, core, entries, state, tasks
 from perpkit.custody.desk.log import Entry
 from perpkit.custody.desk.withdrawal import TRANSITIONS, State
 from perpkit.custody.gate import refusals
@@ -67,7 +67,7 @@ def entries_table():
             first_line(inspect.getdoc(cls)),
             ", ".join(f"`{field.name}`" for field in attrs.fields(cls)),
         ]
-        for kind, cls in sorted(entries._KINDS.items(), key=lambda each: inspect.getsourcelines(each[1])[1])
+        for kind, cls in sorted(codec.KINDS.items(), key=lambda each: inspect.getsourcelines(each[1])[1])
     ]
     return table(["kind", "what happened", "in `body`"], rows)
 
@@ -169,7 +169,7 @@ def test_every_field_of_an_entry_is_there():
 def test_every_kind_of_entry_is_one_that_a_desk_knows():
     """Nothing that looks like a step was forgotten in the union of them all."""
     own = {cls for _, cls in inspect.getmembers(entries, attrs.has) if cls.__module__ == entries.__name__}
-    assert own == set(entries._KINDS.values())
+    assert own == set(codec.KINDS.values())
 
 
 def rules_of_desks():

@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from perpkit.cli.main import main
-from perpkit.custody.desk import entries
+from perpkit.custody.desk import codec, entries
 from perpkit.custody.desk.actors import WillingMember
 from perpkit.custody.desk.desk import Desk
 from perpkit.custody.desk.log import AuditLog, MemoryLog, SqliteLog
@@ -228,14 +228,14 @@ def test_a_draw_that_is_not_what_the_entries_before_it_lead_to_is_found(
 def test_a_whole_draw_that_somebody_made_up_is_found(verify: Verify, objects: list[Object]) -> None:
     """Drawn by the rules, of secrets that nobody has committed to."""
     number = number_of(objects, "nominated")
-    step = entries.decode("nominated", objects[number - 1]["body"])
+    step = codec.decode("nominated", objects[number - 1]["body"])
     assert isinstance(step, entries.Nominated)
     opening, draw = step.transcript.opening, CommitReveal()
     secrets = dict.fromkeys(opening.eligible, bytes(32))
     commitments = {name: draw.commitment(opening, name, secret) for name, secret in secrets.items()}
     transcript = draw.draw(opening, commitments, secrets, step.transcript.beacon, ())
     assert draw.verify(transcript)
-    objects[number - 1]["body"] = entries.encode("XBT", attrs.evolve(step, transcript=transcript))[1]
+    objects[number - 1]["body"] = codec.encode("XBT", attrs.evolve(step, transcript=transcript))[1]
     code, out = verify(chained(objects))
     assert (code, out.partition(":")[0]) == (1, f"entry {number} is bad")
 

@@ -26,7 +26,7 @@ from perpkit.custody.gate.gate_memory import RamMemory
 from perpkit.custody.pretend.embedded import PretendWorld
 from perpkit.custody.pretend.plain_transaction import read_transaction
 from perpkit.custody.setup import NominationTerms, Setup
-from perpkit.errors import ChainError
+from perpkit.errors import CustodyError
 from perpkit.model.command import (
     ApproveWithdrawal,
     CancelWithdrawal,
@@ -311,7 +311,7 @@ class CustodyMachine(RuleBasedStateMachine):
     def replace(self, number: int, rate: int) -> None:
         self.chain.fail_next(0)
         if number in self.desk.withdrawals:
-            with suppress(ChainError):  # what was not followed up to its tip cannot be replaced now
+            with suppress(CustodyError):  # the chain is away, or the coin that has to be spent again is gone
                 self.run(lambda: self.desk.replace(number, rate, "igor"))
 
     @rule()

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from perpkit.custody.desk import entries
+from perpkit.custody.desk import codec, entries
 from perpkit.custody.desk.log import MemoryLog, verify_log
 from perpkit.custody.desk.state import DeskState
 from perpkit.custody.desk.withdrawal import State, Withdrawal
@@ -104,8 +104,8 @@ class _Checked:
             return f"no desk writes it here: {type(error).__name__}: {error}"
 
     def _follow(self, kind: str, body: Mapping[str, Any]) -> str:
-        asset, step = body["asset"], entries.decode(kind, body)
-        if entries.encode(asset, step) != (kind, body):
+        asset, step = body["asset"], codec.decode(kind, body)
+        if codec.encode(asset, step) != (kind, body):
             return "no desk writes it in this form"
         desk = self.desks.setdefault(asset, DeskState(asset, 0))
         problem = ""

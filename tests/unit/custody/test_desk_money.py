@@ -223,6 +223,37 @@ def test_nothing_is_judged_or_signed_while_the_desk_is_halted_and_it_goes_on_aft
     office.until(State.CONFIRMED, 1)
 
 
+@pytest.mark.parametrize("what", ["BTC", "cold"])
+def test_what_is_switched_off_sends_nothing_until_a_quorum_switches_it_on(what: str) -> None:
+    office = Office()
+    office.approved(1)
+    assert office.desk.switch_off(what, "a key may be lost", "fay") is None
+    office.release(1)
+    assert office.request(2).state is State.DENIED
+    for _ in range(3):
+        office.chain.mine()
+        office.desk.advance()
+    waiting = office.desk.withdrawals[1]
+    assert waiting.state is State.SIGNING
+    assert waiting.waiting is not None
+    assert (waiting.waiting.by, waiting.waiting.rule) == ("policy", "off")
+    resume(office, "igor")
+    assert office.request(3).state is State.DENIED
+    office.reopen()
+    resume(office, "kira")
+    office.until(State.CONFIRMED, 1)
+    assert office.request(4).state is not State.DENIED
+
+
+def test_only_people_switch_off_and_only_what_there_is() -> None:
+    office = Office()
+    for what, by, rule in (("cold", "nobody", "person"), ("warm", "fay", "switch")):
+        refusal = office.desk.switch_off(what, "why", by)
+        assert refusal is not None
+        assert refusal.rule == rule
+    assert "switched-off" not in office.kinds()
+
+
 def test_approvals_to_resume_are_for_one_halt_only() -> None:
     office = Office()
     office.desk.halt("first", "igor")

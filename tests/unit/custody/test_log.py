@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from perpkit.custody.desk import entries
+from perpkit.custody.desk import codec, entries
 from perpkit.custody.desk.log import FIRST_PREVIOUS, AuditLog, MemoryLog, SqliteLog, verify_log
 from perpkit.errors import CustodyError
 from perpkit.ports.custody.chain import BlockRef
@@ -155,11 +155,11 @@ def test_steps_come_back_as_they_went_in() -> None:
         entries.Confirmed(withdrawal_id=1, txid=b"\x01", block=BlockRef(3, b"\x02")),
     ]
     for step in steps:
-        kind, body = entries.encode("BTC", step)
+        kind, body = codec.encode("BTC", step)
         assert body["asset"] == "BTC"
-        assert entries.decode(kind, body) == step
-    assert entries.encode("BTC", steps[0])[0] == "credited"
-    assert entries.encode("BTC", entries.PolicyAdopted())[0] == "policy-adopted"
+        assert codec.decode(kind, body) == step
+    assert codec.encode("BTC", steps[0])[0] == "credited"
+    assert codec.encode("BTC", entries.PolicyAdopted())[0] == "policy-adopted"
 
 
 @pytest.mark.parametrize(
@@ -167,4 +167,4 @@ def test_steps_come_back_as_they_went_in() -> None:
 )
 def test_an_entry_that_no_desk_wrote_is_refused(kind: str, body: dict[str, object]) -> None:
     with pytest.raises(CustodyError, match="that this version cannot read"):
-        entries.decode(kind, {"asset": "BTC", **body})
+        codec.decode(kind, {"asset": "BTC", **body})

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from perpkit.custody.desk.core import Core
+from perpkit.custody.desk.state import Halt
 from perpkit.custody.desk.tasks import Task, TaskKind
 from perpkit.custody.desk.withdrawal import State, Withdrawal
 from perpkit.custody.digest import change_digest, digest, request_digest
@@ -17,8 +18,9 @@ def tasks_of(core: Core, subject: int | None = None) -> Iterator[Task]:
     While the desk is halted, only what may end that, or change the policy.
     """
     state = core.state
-    if state.halt:
-        yield from _resume_tasks(core)
+    for halt in (state.halt, *state.switched_off.values()):
+        if halt:
+            yield from _resume_tasks(core, halt)
     if state.proposal and not state.proposal.agreed:
         yield from _change_tasks(core)
     if not state.halt:
@@ -135,9 +137,7 @@ def _retry_tasks(core: Core, withdrawal: Withdrawal) -> Iterator[Task]:
         )
 
 
-def _resume_tasks(core: Core) -> Iterator[Task]:
-    halt = core.state.halt
-    assert halt is not None
+def _resume_tasks(core: Core, halt: Halt) -> Iterator[Task]:
     for person in _deciders(core, halt.number):
         yield Task(
             kind=TaskKind.RESUME,

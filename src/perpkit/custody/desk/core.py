@@ -5,7 +5,7 @@ from copy import deepcopy
 
 import attrs
 
-from perpkit.custody.desk import entries
+from perpkit.custody.desk import codec, entries
 from perpkit.custody.desk.entries import Step
 from perpkit.custody.desk.log import AuditLog
 from perpkit.custody.desk.scan import Follower, View
@@ -112,7 +112,7 @@ class Core:
         """
         if isinstance(step, entries.WithdrawalStep):
             deepcopy(self.state.withdrawals[step.withdrawal_id]).apply(step, 0, 0)
-        kind, body = entries.encode(self.asset, step)
+        kind, body = codec.encode(self.asset, step)
         number = self.log.append(kind, self.clock(), body).number
         self.catch_up()
         return number

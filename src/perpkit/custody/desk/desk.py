@@ -274,6 +274,23 @@ class Desk:
             self._core.catch_up()
             self._core.halt(reason, by)
 
+    def switch_off(self, what: str, reason: str, by: PersonName) -> Refusal | None:
+        """Tell the policy's `halt` rules that this asset, or a wallet, is switched off. A quorum switches it on again.
+
+        A withdrawal that is asked for meanwhile is denied; one that is under way waits for its release.
+        """
+        with self._lock:
+            core = self._core
+            core.catch_up()
+            if by not in core.people:
+                return Refusal(by="desk", rule="person", reason=f"nobody knows {by}")
+            if what not in (core.asset, *core.wallets):
+                names = ", ".join((core.asset, *core.wallets))
+                return Refusal(by="desk", rule="switch", reason=f"expected one of {names}, was {what!r}")
+            if what not in core.state.switched_off:
+                core.note(entries.SwitchedOff(what=what, reason=reason, by=by))
+            return None
+
     def facts(self, case: Case | None) -> Facts:
         """Return what the gate cannot know itself: hand it this when it is made."""
         with self._lock:
@@ -312,6 +329,9 @@ class Desk:
         core, halt = self._core, self._core.state.halt
         if halt and resumable(core, halt.number):
             core.note(entries.DeskResumed(halt=halt.number))
+        for what, switched in list(core.state.switched_off.items()):
+            if resumable(core, switched.number):
+                core.note(entries.SwitchedOn(what=what))
         for withdrawal in list(core.state.open.values()):
             if withdrawal.state is State.HALTED and resumable(core, withdrawal.stopped):
                 core.note(entries.Retried(withdrawal_id=withdrawal.request.withdrawal_id))

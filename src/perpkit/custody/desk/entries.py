@@ -1,21 +1,14 @@
 """What a desk writes into its log: one class per kind of entry. The desk's state is what they add up to."""
 
-import re
-from collections.abc import Mapping
-from typing import Any, get_args
-
 import attrs
-import cattrs
 
-from perpkit.custody.digest import canonical
-from perpkit.errors import CustodyError
 from perpkit.model.ids import AccountId
 from perpkit.ports.custody.chain import BlockRef, Outpoint
 from perpkit.ports.custody.nomination import Opening, Transcript
 from perpkit.ports.custody.people import PersonName
-from perpkit.ports.custody.policy import Approval, Decision, Destination, PolicyChange, Request, Verdict
+from perpkit.ports.custody.policy import Approval, Decision, Destination, PolicyChange, Request
 from perpkit.ports.custody.signing import Refusal, Release
-from perpkit.ports.custody.wallet import Owner, Partial, Purpose, UnsignedTransaction
+from perpkit.ports.custody.wallet import Owner, Partial, UnsignedTransaction
 from perpkit.units import Units
 
 
@@ -261,6 +254,22 @@ class DeskResumed:
 
 
 @attrs.frozen(kw_only=True)
+class SwitchedOff:
+    """The policy is told that an asset or a wallet is switched off, until people say otherwise."""
+
+    what: str
+    reason: str
+    by: PersonName
+
+
+@attrs.frozen(kw_only=True)
+class SwitchedOn:
+    """A quorum ended that."""
+
+    what: str
+
+
+@attrs.frozen(kw_only=True)
 class AddressIssued:
     """Somebody was told an address of a branch."""
 
@@ -354,37 +363,6 @@ Step = (
     | DeskHalted
     | Decided
     | DeskResumed
+    | SwitchedOff
+    | SwitchedOn
 )
-
-
-def _kind(cls: type) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
-
-
-_KINDS: dict[str, type] = {_kind(cls): cls for cls in get_args(Step)}
-
-_converter = cattrs.Converter(forbid_extra_keys=True)
-_converter.register_structure_hook(bytes, lambda text, _: bytes.fromhex(text))
-_converter.register_structure_hook(Verdict, lambda name, _: Verdict[name])
-_converter.register_structure_hook(Purpose, lambda name, _: Purpose[name])
-
-
-def encode(asset: str, step: Step) -> tuple[str, dict[str, Any]]:
-    """Return the kind and the body of a step of an asset's desk."""
-    return _kind(type(step)), {"asset": asset, **canonical(step)}
-
-
-def decode(kind: str, body: Mapping[str, Any]) -> Step:
-    """Return the step that an entry holds.
-
-    Raises:
-        CustodyError: no version of the desk that this one knows wrote it.
-    """
-    fields = {name: value for name, value in body.items() if name != "asset"}
-    try:
-        step: Step = _converter.structure(fields, _KINDS[kind])
-    except (KeyError, ValueError, cattrs.BaseValidationError) as error:
-        raise CustodyError(
-            f"expected an entry of a desk, was {kind!r} that this version cannot read: {error}"
-        ) from error
-    return step

@@ -20,7 +20,7 @@ def facts_of(core: Core, withdrawal: Withdrawal | None, stage: Stage, draft: Dra
         now_ns=core.clock(),
         people=core.people,
         keys=core.keys,
-        switched_off=frozenset({"all"} if state.halt else ()),
+        switched_off=frozenset(state.switched_off) | ({"all"} if state.halt else frozenset()),
         incident=state.halt is not None,
         reconciled_ns=state.reconciled.at_ns if state.reconciled else None,
         attestation=core.attestation(),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from perpkit.custody.desk import entries
+from perpkit.custody.desk import codec, entries
 from perpkit.custody.desk.log import AuditLog, Entry
 from perpkit.custody.desk.withdrawal import State, Withdrawal
 from perpkit.custody.digest import digest
@@ -39,7 +39,7 @@ class Deposit:
 
 @attrs.frozen(kw_only=True)
 class Halt:
-    """Why no money leaves, under the number of its entry."""
+    """Why no money leaves, or none of an asset or a wallet, under the number of its entry."""
 
     number: int
     reason: str
@@ -88,6 +88,7 @@ class DeskState:
         self.removed: set[int] = set()
         self.account_changes: dict[AccountId, dict[str, Nanos]] = {}
         self.halt: Halt | None = None
+        self.switched_off: dict[str, Halt] = {}
         self.resumed_ns: Nanos = 0
         self.decisions: dict[int, dict[PersonName, Approval]] = {}
         self.proposal: Proposal | None = None
@@ -109,7 +110,7 @@ class DeskState:
         """
         for entry in log.entries(self.number):
             if entry.body.get("asset") == self._asset:
-                self._apply(entry, entries.decode(entry.kind, entry.body))
+                self._apply(entry, codec.decode(entry.kind, entry.body))
             self.number = entry.number
 
     def reserved(self) -> Iterator[Outpoint]:
@@ -137,6 +138,10 @@ class DeskState:
                 self.halt = Halt(number=number, reason=reason, by=by)
             case entries.DeskResumed():
                 self.halt, self.resumed_ns, self.counted_block = None, at_ns, None
+            case entries.SwitchedOff(what=what, reason=reason, by=by):
+                self.switched_off[what] = Halt(number=number, reason=reason, by=by)
+            case entries.SwitchedOn(what=what):
+                del self.switched_off[what]
             case entries.Decided(subject=subject, approval=approval):
                 self.decisions.setdefault(subject, {})[approval.person] = approval
             case entries.PolicyProposed() | entries.PolicyAgreed() | entries.PolicyAdopted() | entries.PolicyRefused():

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from perpkit.custody.desk import entries
+from perpkit.custody.desk import codec
 from perpkit.engine.exchange import Outcome
 from perpkit.model.command import RequestWithdrawal
 from perpkit.ports.custody.chain import Output
@@ -111,7 +111,7 @@ class Show:
     def _tell(self) -> None:
         for entry in self.company.log.entries(self._told):
             self._told = entry.number
-            if line := of_step(entries.decode(entry.kind, entry.body)):
+            if line := of_step(codec.decode(entry.kind, entry.body)):
                 self._say(*line)
 
     def _exchange(self, _time_ns: Nanos, outcome: Outcome) -> None:
