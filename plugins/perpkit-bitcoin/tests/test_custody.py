@@ -35,7 +35,9 @@ from perpkit.model.market import MarketState
 from perpkit.model.reject import RejectReason
 from perpkit.ports.context import AssetSpec, ExchangeContext, Limits
 from perpkit.ports.custody.chain import Output
+from perpkit.ports.custody.people import KeyPlace
 from perpkit.ports.custody.policy import Approval
+from perpkit.ports.custody.wallet import Owner, Purpose
 from perpkit.runtime import Venue
 from perpkit.testing.builders import tables
 from perpkit.units import HOUR_NS, Scale
@@ -167,6 +169,7 @@ class Bank:
                 nominator=self.setup.nomination.nominator(),
                 fee_max_units=9_000,
                 sign=SeedKey(party.accounts[key], key, wallet).sign,
+                own={each: BitcoinWallet(terms) for each, terms in wallet_terms(self.setup).items()},
             )
             signers = [(("cold", key), signer)]
         return WillingMember(
@@ -185,15 +188,15 @@ class Bank:
     def told(self) -> list[object]:
         return list(self.custody.observe(0)[0])
 
-    def until(self, state: State) -> None:
+    def until(self, state: State, number: int = 1) -> None:
         for _ in range(14):
             self.custody.observe(0)
-            if self.desk.withdrawals[1].state is state:
+            if self.desk.withdrawals[number].state is state:
                 return
             self.staff.attend(self.desk)
             self.custody.observe(0)
             self.chain.mine()
-        raise AssertionError(f"expected {state}, was {self.desk.withdrawals[1]}")
+        raise AssertionError(f"expected {state}, was {self.desk.withdrawals[number]}")
 
     def paid_units(self) -> int:
         return sum(coin.output.amount_units for coin in self.chain.coins([self.receiver], self.chain.tip()))
@@ -225,6 +228,54 @@ def test_a_deposit_comes_in_and_a_withdrawal_goes_out_to_the_unit(bank):
     assert bank.paid_units() == 30_000_000 - sent.network_fee_units
     assert 0 < sent.network_fee_units <= 9_000
     assert verify_log(json.loads(line) for line in bank.log.export()) is None
+    assert bank.desk.halted is None
+
+
+REFILL = """
+[rules.refill]
+kind = "path"
+asset = "BTC"
+source = "cold"
+target = "hot"
+amount_max_units = 30000000
+"""
+
+
+@pytest.fixture
+def two_wallets(make_party, chain, files):
+    """Return a bank with a hot wallet of two of three other keys, which may get 0.3 BTC at once."""
+    setup, hot = read_setup(files), make_party(world=1, threshold=2)
+    held = dict(list(HOLDERS.items())[:3])
+    places = tuple(
+        KeyPlace(key=key, wallet="hot", person=name, place=f"desk of {name}", online=True, public=hot.accounts[key].own)
+        for name, key in held.items()
+    )
+    table = {"network": "regtest", "threshold": 2, "keys": {key: hot.terms.keys[key] for key in held.values()}}
+    setup = attrs.evolve(
+        setup, keys=setup.keys + places, wallets={**setup.wallets, "hot": table}, policy=setup.policy + REFILL
+    )
+    with Facade(chain) as facade:
+        yield Bank(make_party(hsm=True), chain, facade, setup)
+
+
+def test_a_refill_of_the_hot_wallet_is_mined_to_the_unit_and_the_house_pays(two_wallets):
+    bank = two_wallets
+    bank.deposit(80_000_000)
+    bank.chain.pay(bank.cold.script_of(bank.desk.house_address()), 50_000)
+    bank.chain.mine(3)
+    told = bank.told()
+    number = bank.desk.move(30_000_000, by="liam")
+    bank.until(State.CONFIRMED, number)
+    move = bank.desk.withdrawals[number]
+    tip = bank.chain.tip()
+    assert [coin.output.amount_units for coin in bank.chain.coins([move.request.script], tip)] == [30_000_000]
+    house = [bank.cold.script(Owner(Purpose.HOUSE, 0), index) for index in range(4)]
+    left_units = 50_000 - move.draft.fee_units
+    assert [coin.output.amount_units for coin in bank.chain.coins(house, tip)] == [left_units]
+    assert 0 < move.draft.fee_units <= 9_000
+    assert bank.custody.holdings(1) == bank.custody.recount(1) == 80_000_000
+    bank.desk.reconcile()
+    assert bank.told() == told
     assert bank.desk.halted is None
 
 

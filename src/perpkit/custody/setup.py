@@ -7,8 +7,9 @@ from typing import Any
 
 import attrs
 
-from perpkit.custody.desk.core import COLD, DeskTerms
+from perpkit.custody.desk.core import DeskTerms
 from perpkit.custody.draw.nomination import CommitReveal
+from perpkit.custody.move import COLD
 from perpkit.custody.policy.structure import new_converter, structure
 from perpkit.errors import ConfigError
 from perpkit.ports.custody.people import KeyPlace, Person, PersonName

@@ -7,12 +7,12 @@ import json
 import pytest
 
 from perpkit.custody.desk import entries
-from perpkit.custody.desk.core import CHANGE
 from perpkit.custody.desk.desk import Desk
 from perpkit.custody.desk.log import verify_log
 from perpkit.custody.desk.tasks import TaskKind
 from perpkit.custody.desk.withdrawal import TRANSITIONS, State
 from perpkit.custody.gate.gate_memory import written
+from perpkit.custody.move import CHANGE
 from perpkit.errors import ChainError, CustodyError
 from perpkit.model.command import ApproveWithdrawal, CancelWithdrawal, DepositObserved, WithdrawalSent
 from perpkit.units import HOUR_NS

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from perpkit.custody.desk.core import CHANGE
 from perpkit.custody.desk.tasks import TaskKind
 from perpkit.custody.desk.withdrawal import State
+from perpkit.custody.move import CHANGE
 from perpkit.errors import ChainError
 from perpkit.model.command import CapitalObserved, DepositObserved, DepositReversed, WithdrawalSent
 from perpkit.ports.custody.chain import Coin, Outpoint, Output

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import attrs
 import pytest
 
-from perpkit.custody.desk.core import CHANGE
 from perpkit.custody.desk.tasks import Answer, Task, TaskKind, signed_answer
 from perpkit.custody.desk.withdrawal import State
 from perpkit.custody.gate.gate_memory import written
+from perpkit.custody.move import CHANGE
 from perpkit.model.command import ApproveWithdrawal, CancelWithdrawal
 from perpkit.ports.custody.signing import Refusal
 from perpkit.units import HOUR_NS

@@ -125,10 +125,24 @@ def with_entry(**changes):
     return {"destination": attrs.evolve(ENTRY, **changes)}
 
 
-def with_effects(**changes):
-    return {"effects": attrs.evolve(EFFECTS, **changes)}
+MOVED = attrs.evolve(
+    EFFECTS,
+    spends=((Outpoint(b"t", 0), Output(b"own", 1500)), (Outpoint(b"t", 1), Output(b"house", 90))),
+    payments=(Output(b"to", 1000),),
+    house_spends=(Outpoint(b"t", 1),),
+    house_change=(Output(b"house", 50),),
+)
+TO_HOT = {"target": "hot", "destination": 0}
 
 
+def with_effects(effects=EFFECTS, **changes):
+    return {"effects": attrs.evolve(effects, **changes)}
+
+
+MOVING = (
+    f'{RULES["shape"]}\n[rules.refill]\nkind = "path"\nasset = "BTC"\nsource = "cold"\ntarget = "hot"\n'
+    "amount_max_units = 1000"
+)
 AT = {"release_only": "\nrelease_only = true"}
 THURSDAY_1970 = 17 * HOUR
 
@@ -235,6 +249,21 @@ CASES = [
     ("shape", {}, with_effects(payments=(Output(b"to", 959),), fee_units=41, virtual_bytes=500), DENY, "at most 40"),
     ("shape", {}, with_effects(virtual_bytes=399), DENY, "100 units for 1,000 virtual bytes"),
     ("shape", {}, with_effects(virtual_bytes=0), DENY, "1,000 virtual bytes"),
+    (MOVING, TO_HOT, with_effects(MOVED), ALLOW, ""),
+    (MOVING, TO_HOT, {}, DENY, "1000 units without a fee of 40, was 960"),
+    (MOVING, TO_HOT, with_effects(MOVED, house_change=(Output(b"house", 51),)), DENY, "90 units of the house go in"),
+    (MOVING, TO_HOT, with_effects(MOVED, house_change=(Output(b"house", 49),)), DENY, "and 49 come back"),
+    (MOVING, TO_HOT, with_effects(MOVED, house_spends=()), DENY, "0 units of the house go in"),
+    (MOVING, TO_HOT, with_effects(MOVED, change=(Output(b"own", 499),)), DENY, "1590 units go in"),
+    ("shape", {}, with_effects(house_spends=(Outpoint(b"t", 0),)), DENY, "1500 units of the house"),
+    ("shape", {}, with_effects(house_change=(Output(b"house", 1),)), DENY, "and 1 come back"),
+    (
+        "shape",
+        {},
+        with_effects(MOVED, payments=EFFECTS.payments, house_change=(Output(b"house", 90),)),
+        DENY,
+        "90 units of the house go in, and 90 come back",
+    ),
     ("hsm", {}, {}, ALLOW, ""),
     ("hsm", {}, {"attestation": attrs.evolve(HEALTHY, liveness=False, problems=("silent",))}, DENY, "silent"),
     ("hsm", {}, {"attestation": attrs.evolve(HEALTHY, identity=False)}, DENY, "says no more"),

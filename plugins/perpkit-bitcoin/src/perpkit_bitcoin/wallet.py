@@ -21,6 +21,7 @@ SEQUENCE = 0xFFFFFFFD
 """The sequence number of every input: a transaction with a higher fee may replace this one (BIP-125)."""
 
 CHANGE = Owner(Purpose.CHANGE, 0)
+HOUSE = Owner(Purpose.HOUSE, 0)
 
 
 class BitcoinWallet:
@@ -82,6 +83,7 @@ class BitcoinWallet:
         change: int,
         fee_rate: Units,
         spend: Collection[Outpoint] = (),
+        fee_coins: Sequence[Coin] = (),
     ) -> UnsignedTransaction:
         """Draft a payment.
 
@@ -94,43 +96,49 @@ class BitcoinWallet:
         if payment.amount_units <= 0 or fee_rate < 0:
             raise CustodyError(f"expected an amount above 0, was {payment.amount_units}, at a fee of 0 or more")
         chosen, left = choose(coins, payment.amount_units, spend)
-        inputs = [self._input(coin) for coin in sorted(chosen, key=lambda coin: coin.outpoint)]
-        back = self.addresses.leaf(CHANGE, change)
-        rest = [DraftOutput(output=Output(back.script, left), witness_script=back.witness_script, hints=back.hints)]
-        returned = rest if left else []
-        size = virtual_bytes(
-            [self._witness_bytes(each.witness_script) for each in inputs],
-            [payment, *(each.output for each in returned)],
-        )
-        fee_units = div_ceil(fee_rate * size, 1_000)
-        paid = Output(payment.script, payment.amount_units - fee_units)
+        inputs = [self._input(coin) for coin in chosen]
+        kept = [self._own(CHANGE, change, left)] if left else []
+        paid, every = payment, [payment, *(each.output for each in kept)]
+        if fee_coins:
+            payers, back = self._house(fee_coins, inputs, every, change, fee_rate)
+            inputs, kept = [*inputs, *payers], [*kept, back]
+        else:
+            paid = self._less_fee(payment, inputs, every, fee_rate)
         if paid.amount_units < dust_units(paid.script):
             raise CustodyError(
                 f"expected at least {dust_units(paid.script)} units for the receiver, {payment.amount_units} less a fee"
-                f" of {fee_units} leave {paid.amount_units}"
+                f" of {payment.amount_units - paid.amount_units} leave {paid.amount_units}"
             )
-        outputs = sorted([DraftOutput(output=paid), *returned], key=lambda each: each.output[::-1])
+        inputs = sorted(inputs, key=lambda each: each.outpoint)
+        outputs = sorted([DraftOutput(output=paid), *kept], key=lambda each: each.output[::-1])
         payload = library.write_psbt(Draft(inputs=tuple(inputs), outputs=tuple(outputs)))
         return UnsignedTransaction(wallet=self.name, txid=library.read_psbt(payload).txid, payload=payload)
 
     def describe(self, unsigned: UnsignedTransaction, /) -> Effects:
         """Derive every input and all change again, by the paths that the draft names.
 
-        Only an output on the branch of change is change. One that pays another branch of this wallet is a payment:
-        who slips in an account's own address would be credited with it.
+        Only outputs on the branches of change and of the house are kept. One that pays another branch of this wallet
+        is a payment: who slips in an account's own address would be credited with it.
         """
         draft = self._draft(unsigned)
         spends = tuple((each.outpoint, each.spent) for each in draft.inputs)
-        own = [self._is_change(each) for each in draft.outputs]
         outputs = [each.output for each in draft.outputs]
+        owners = [self._keeper(each) for each in draft.outputs]
+        payers = [self.addresses.place(each.spent.script, each.hints) for each in draft.inputs]
         fee_units = sum(spent.amount_units for _, spent in spends) - sum(each.amount_units for each in outputs)
         return Effects(
             spends=spends,
-            payments=tuple(output for output, mine in zip(outputs, own, strict=True) if not mine),
-            change=tuple(output for output, mine in zip(outputs, own, strict=True) if mine),
+            payments=tuple(output for output, owner in zip(outputs, owners, strict=True) if owner is None),
+            change=tuple(output for output, owner in zip(outputs, owners, strict=True) if owner == CHANGE),
             fee_units=fee_units,
             virtual_bytes=virtual_bytes([self._witness_bytes(each.witness_script) for each in draft.inputs], outputs),
             unknown=(*self._unknown(unsigned, draft), *([f"a fee of {fee_units}"] if fee_units < 0 else [])),
+            house_spends=tuple(
+                outpoint
+                for (outpoint, _), place in zip(spends, payers, strict=True)
+                if place and place[0].purpose is Purpose.HOUSE
+            ),
+            house_change=tuple(output for output, owner in zip(outputs, owners, strict=True) if owner == HOUSE),
         )
 
     def sighashes(self, unsigned: UnsignedTransaction) -> list[tuple[bytes, Leaf]]:
@@ -242,9 +250,48 @@ class BitcoinWallet:
             raise CustodyError(f"{self.name}: expected the draft of {unsigned.txid.hex()}, the payload is of another")
         return reading.draft
 
-    def _is_change(self, paying: DraftOutput) -> bool:
+    def _keeper(self, paying: DraftOutput) -> Owner | None:
+        """Return the branch on which an output stays with the wallet; None when it is a payment."""
         place = self.addresses.place(paying.output.script, paying.hints)
-        return place is not None and place[0] == CHANGE
+        return place[0] if place and place[0] in (CHANGE, HOUSE) else None
+
+    def _own(self, owner: Owner, index: int, amount_units: Units) -> DraftOutput:
+        leaf = self.addresses.leaf(owner, index)
+        output = Output(leaf.script, amount_units)
+        return DraftOutput(output=output, witness_script=leaf.witness_script, hints=leaf.hints)
+
+    def _less_fee(
+        self, output: Output, inputs: Sequence[DraftInput], outputs: Sequence[Output], fee_rate: Units
+    ) -> Output:
+        """Take the network fee of a transaction from one of its outputs."""
+        size = virtual_bytes([self._witness_bytes(each.witness_script) for each in inputs], outputs)
+        return Output(output.script, output.amount_units - div_ceil(fee_rate * size, 1_000))
+
+    def _house(
+        self,
+        fee_coins: Sequence[Coin],
+        inputs: Sequence[DraftInput],
+        outputs: Sequence[Output],
+        change: int,
+        fee_rate: Units,
+    ) -> tuple[list[DraftInput], DraftOutput]:
+        """Return the fewest of the house's coins that pay the fee, and what goes back to the house."""
+        places = [self.owner_of(coin.output.script) for coin in fee_coins]
+        if any(place is None or place[0].purpose is not Purpose.HOUSE for place in places):
+            raise CustodyError(f"{self.name}: expected coins of the house for the fee, were others among them")
+        payers: list[DraftInput] = []
+        total_units = 0
+        for coin in sorted(set(fee_coins), key=lambda coin: (-coin.output.amount_units, coin.outpoint)):
+            payers.append(self._input(coin))
+            total_units += coin.output.amount_units
+            gross = self._own(HOUSE, change, total_units)
+            back = self._less_fee(gross.output, [*inputs, *payers], [*outputs, gross.output], fee_rate)
+            if back.amount_units >= dust_units(back.script):
+                return payers, attrs.evolve(gross, output=back)
+        raise CustodyError(
+            f"{self.name}: the house's coins of {total_units} units do not suffice for the network fee and an output of"
+            " what is left"
+        )
 
     def _unknown(self, unsigned: UnsignedTransaction, draft: Draft) -> Iterator[str]:
         if not draft.inputs or len({each.outpoint for each in draft.inputs}) < len(draft.inputs):
@@ -256,9 +303,8 @@ class BitcoinWallet:
         for paying in draft.outputs:
             expected = DraftOutput(output=paying.output)
             place = self.addresses.place(paying.output.script, paying.hints)
-            if place and place[0] == CHANGE:
-                leaf = self.addresses.leaf(*place)
-                expected = attrs.evolve(expected, witness_script=leaf.witness_script, hints=leaf.hints)
+            if place and place[0] in (CHANGE, HOUSE):
+                expected = self._own(*place, paying.output.amount_units)
             if paying != expected:
                 yield f"the output of {paying.output.amount_units} units is described as what it is not"
         if not library.read_psbt(unsigned.payload).whole:

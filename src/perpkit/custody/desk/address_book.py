@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from perpkit.custody.desk import entries
-from perpkit.custody.desk.core import COLD, Core
+from perpkit.custody.desk.core import Core
 from perpkit.custody.digest import digest
+from perpkit.custody.move import COLD
 from perpkit.errors import CustodyError
 from perpkit.model.ids import AccountId
 from perpkit.ports.custody.people import PersonName

@@ -11,6 +11,7 @@ from perpkit.custody.desk.log import AuditLog
 from perpkit.custody.desk.scan import Follower, View
 from perpkit.custody.desk.state import DeskState
 from perpkit.custody.desk.withdrawal import Withdrawal
+from perpkit.custody.move import CHANGE, COLD, HOUSE
 from perpkit.custody.policy import load_policy
 from perpkit.errors import ConfigError, CustodyError
 from perpkit.model.ids import AssetId
@@ -20,12 +21,8 @@ from perpkit.ports.custody.nomination import BeaconSource, Nominator
 from perpkit.ports.custody.people import KeyPlace, Person, PersonName, SignatureScheme
 from perpkit.ports.custody.policy import PolicyEngine
 from perpkit.ports.custody.signing import HsmGate, Refusal
-from perpkit.ports.custody.wallet import Owner, Purpose, WalletBackend
+from perpkit.ports.custody.wallet import WalletBackend
 from perpkit.units import HOUR_NS, MINUTE_NS, Nanos, Units
-
-COLD = "cold"
-HOT = "hot"
-CHANGE = Owner(Purpose.CHANGE, 0)
 
 
 @attrs.frozen(kw_only=True)
@@ -148,3 +145,4 @@ class Core:
             self.wallets[COLD].watch(owner, index + 1)
         for wallet in self.wallets.values():
             wallet.watch(CHANGE, self.state.change_next + 1)
+        self.wallets[COLD].watch(HOUSE, self.state.change_next + 1)

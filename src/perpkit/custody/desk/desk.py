@@ -3,16 +3,25 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-import attrs
-
-from perpkit.custody.desk import address_book, answering, entries, incoming, nominating, policy_change, signing_step
+from perpkit.custody.desk import (
+    address_book,
+    answering,
+    entries,
+    incoming,
+    judging,
+    nominating,
+    policy_change,
+    refill,
+    signing_step,
+)
 from perpkit.custody.desk.asking import approved, resumable, tasks_of
-from perpkit.custody.desk.core import COLD, HOT, Core, DeskTerms
-from perpkit.custody.desk.known import facts_of, told_to_gate, wallet_units
+from perpkit.custody.desk.core import Core, DeskTerms
+from perpkit.custody.desk.known import told_to_gate, wallet_units
 from perpkit.custody.desk.log import AuditLog
 from perpkit.custody.desk.state import Halt
 from perpkit.custody.desk.tasks import Answer, Task
 from perpkit.custody.desk.withdrawal import GIVEN_BACK, State, Withdrawal
+from perpkit.custody.move import COLD, HOT, HOUSE
 from perpkit.custody.policy import load_policy
 from perpkit.errors import ChainError, CustodyError
 from perpkit.model.command import Command
@@ -21,7 +30,7 @@ from perpkit.model.ids import AccountId, AssetId, FundId
 from perpkit.ports.custody.chain import ChainSource
 from perpkit.ports.custody.nomination import BeaconSource, Nominator
 from perpkit.ports.custody.people import KeyPlace, Person, PersonName, SignatureScheme
-from perpkit.ports.custody.policy import Approval, Decision, Facts, PolicyEngine, Request, Stage, Verdict
+from perpkit.ports.custody.policy import Approval, Facts, PolicyEngine, Request
 from perpkit.ports.custody.signing import Case, HsmGate, Refusal
 from perpkit.ports.custody.wallet import Owner, Purpose, WalletBackend
 from perpkit.units import Nanos, Units
@@ -208,6 +217,16 @@ class Desk:
             incoming.follow(self._core)
             incoming.reconcile(self._core, self._core.view())
 
+    def move(self, amount_units: Units, *, by: PersonName) -> Refusal | int:
+        """Ask for a move from the cold wallet to the hot one; return its number among the withdrawals.
+
+        It passes all that a withdrawal passes, and the exchange is told nothing. Exactly the amount arrives: the house
+        pays the network fee, with coins at its `house_address`.
+        """
+        with self._lock:
+            self._core.catch_up()
+            return refill.ask(self._core, amount_units, by)
+
     def replace(self, withdrawal_id: int, fee_rate_units: Units, by: PersonName) -> Refusal | None:
         """Draft a transaction with another fee in place of one that is not mined, or that the gate refuses.
 
@@ -236,6 +255,10 @@ class Desk:
     def capital_address(self, fund: FundId) -> str:
         """Return an address where the operator pays into an insurance fund."""
         return self._address(Owner(Purpose.FUND, fund))
+
+    def house_address(self) -> str:
+        """Return an address for money of the house, which pays the fees of moves and counts as nobody's holdings."""
+        return self._address(HOUSE)
 
     def add_destination(
         self, number: int, account: AccountId, address: str, approvals: Sequence[Approval] = ()
@@ -360,7 +383,7 @@ class Desk:
             return False
         match state:
             case State.REQUESTED if not self._away:
-                return self._judge(withdrawal)
+                return judging.judge(core, withdrawal)
             case State.JUDGED:
                 return nominating.draw(core, withdrawal)
             case State.NOMINATED if approved(core, withdrawal):
@@ -373,21 +396,3 @@ class Desk:
             case State.SIGNED:
                 return signing_step.send(core, withdrawal)
         return False
-
-    def _judge(self, withdrawal: Withdrawal) -> bool:
-        core, request = self._core, withdrawal.request
-        waiting = withdrawal.decision and withdrawal.decision.verdict is Verdict.STEP_UP and not withdrawal.stepped_up
-        if waiting:
-            return False
-        if request.script:
-            decision = core.policy.evaluate(request, facts_of(core, withdrawal, Stage.REQUEST))
-        else:
-            reason = f"there is no destination {request.destination} in the address book"
-            decision = Decision(
-                verdict=Verdict.DENY, rules=("address-book",), reasons=(reason,), policy=core.policy.digest, inputs=b""
-            )
-        if decision.verdict is Verdict.STEP_UP and withdrawal.stepped_up:
-            # Whoever took it on has no more to say; a policy that still asks for a person asks for another one.
-            decision = attrs.evolve(decision, verdict=Verdict.DENY)
-        core.note(entries.Judged(withdrawal_id=request.withdrawal_id, decision=decision))
-        return decision.verdict is Verdict.ALLOW

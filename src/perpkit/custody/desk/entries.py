@@ -352,17 +352,5 @@ WithdrawalStep = (
 MoneyStep = Credited | Reversed
 AddressStep = AddressIssued | DestinationAdded | DestinationRemoved | AccountChanged
 PolicyStep = PolicyProposed | PolicyAgreed | PolicyAdopted | PolicyRefused
-Step = (
-    WithdrawalStep
-    | MoneyStep
-    | AddressStep
-    | PolicyStep
-    | Requested
-    | AnswerRefused
-    | Counted
-    | DeskHalted
-    | Decided
-    | DeskResumed
-    | SwitchedOff
-    | SwitchedOn
-)
+HaltStep = DeskHalted | DeskResumed | SwitchedOff | SwitchedOn
+Step = WithdrawalStep | MoneyStep | AddressStep | PolicyStep | HaltStep | Requested | AnswerRefused | Counted | Decided

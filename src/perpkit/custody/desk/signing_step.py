@@ -1,12 +1,13 @@
 """From the release to the mined transaction: draft, grant, signatures, the network."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from perpkit.custody.desk import entries
-from perpkit.custody.desk.core import CHANGE, Core
+from perpkit.custody.desk.core import Core
 from perpkit.custody.desk.known import facts_of
 from perpkit.custody.desk.nominating import open_draw
 from perpkit.custody.desk.withdrawal import Draft, State, Withdrawal
+from perpkit.custody.move import CHANGE, HOUSE
 from perpkit.errors import ChainError, CustodyError
 from perpkit.ports.custody.chain import Coin, Outpoint, Output
 from perpkit.ports.custody.policy import Stage, Verdict
@@ -18,7 +19,8 @@ from perpkit.units import Units
 def make_draft(core: Core, withdrawal: Withdrawal, fee_rate_units: Units | None = None) -> bool:
     """Draft the transaction, out of the account's own coins and change first, of a fund's last.
 
-    Every draft of a withdrawal spends the first coin of the first one, so that only one of them can ever be mined.
+    The house's coins pay the network fee of a move between own wallets, and nothing else. Every draft of a withdrawal
+    spends the first coin of the first one that is not the house's, so that only one of them can ever be mined.
 
     Units:
         `fee_rate_units` for 1,000 virtual bytes; what the chain says when None.
@@ -29,14 +31,26 @@ def make_draft(core: Core, withdrawal: Withdrawal, fee_rate_units: Units | None 
     """
     request, wallet = withdrawal.request, core.wallets[withdrawal.request.source]
     rate = core.chain.fee_rate(core.terms.fee_blocks) if fee_rate_units is None else fee_rate_units
-    spend = withdrawal.drafts[0].spends[:1] if withdrawal.drafts else ()
+    free = _free(core, withdrawal)
+    house = {point: coin for point, (owner, coin) in free.items() if owner.purpose is Purpose.HOUSE}
+    fee_coins = list(house.values()) if withdrawal.internal else []
+    if withdrawal.internal and not fee_coins:
+        raise CustodyError("the house has no coins that are deep enough and free, to pay the network fee of a move")
+    spend = [point for point in withdrawal.drafts[0].spends if point not in house][:1] if withdrawal.drafts else ()
     change = core.state.change_next
     wallet.watch(CHANGE, change + 1)
+    if withdrawal.internal:
+        wallet.watch(HOUSE, change + 1)
     shortage: CustodyError | None = None
-    for coins in _choices(core, withdrawal):
+    for coins in _choices(withdrawal, free):
         try:
             unsigned = wallet.build(
-                Output(request.script, request.amount_units), coins, change=change, fee_rate=rate, spend=spend
+                Output(request.script, request.amount_units),
+                coins,
+                change=change,
+                fee_rate=rate,
+                spend=spend,
+                fee_coins=fee_coins,
             )
         except CustodyError as error:
             shortage = error
@@ -55,24 +69,32 @@ def make_draft(core: Core, withdrawal: Withdrawal, fee_rate_units: Units | None 
     raise shortage or CustodyError("the wallet has no coins that are deep enough and free")
 
 
-def _choices(core: Core, withdrawal: Withdrawal) -> Iterator[Sequence[Coin]]:
-    """Yield ever larger sets of coins that may be spent."""
+def _free(core: Core, withdrawal: Withdrawal) -> Mapping[Outpoint, tuple[Owner, Coin]]:
+    """Return the coins that a withdrawal may spend, with whose they are."""
     view = core.view()
-    own = {point for draft in withdrawal.drafts for point in draft.spends}
+    own = _own(withdrawal)
     reserved = set(core.state.reserved()) - own
-    free: dict[Outpoint, Coin] = {
-        point: coin
+    return {
+        point: (view.received[point].owner, coin)
         for point, coin in view.coins.items()
         if view.received[point].wallet == withdrawal.request.source and point not in reserved
     }
+
+
+def _own(withdrawal: Withdrawal) -> set[Outpoint]:
+    return {point for draft in withdrawal.drafts for point in draft.spends}
+
+
+def _choices(withdrawal: Withdrawal, free: Mapping[Outpoint, tuple[Owner, Coin]]) -> Iterator[Sequence[Coin]]:
+    """Yield ever larger sets of coins that may be spent; none is the house's."""
+    own = _own(withdrawal)
     near = {Owner(Purpose.CLIENT, withdrawal.request.account), CHANGE}
     tiers = (near, {Purpose.CLIENT, Purpose.CHANGE}, {Purpose.CLIENT, Purpose.CHANGE, Purpose.FUND})
     for tier in tiers:
-        owners = {point: view.received[point].owner for point in free}
         yield [
             coin
-            for point, coin in free.items()
-            if point in own or owners[point] in tier or owners[point].purpose in tier
+            for point, (owner, coin) in free.items()
+            if owner.purpose is not Purpose.HOUSE and (point in own or owner in tier or owner.purpose in tier)
         ]
 
 

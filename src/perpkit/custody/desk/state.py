@@ -123,6 +123,9 @@ class DeskState:
             case entries.Requested(request=request, released=released):
                 withdrawal = Withdrawal(request=request, sequence=number, released=released)
                 self.withdrawals[request.withdrawal_id] = self.open[request.withdrawal_id] = withdrawal
+                if withdrawal.internal:
+                    # Its number has used up that index: see `script_of_move`.
+                    self.change_next = -request.withdrawal_id
             case entries.Credited() | entries.Reversed():
                 self._apply_money(step, number)
             case entries.Counted():
@@ -134,14 +137,8 @@ class DeskState:
                 | entries.AccountChanged()
             ):
                 self._apply_addresses(step, at_ns)
-            case entries.DeskHalted(reason=reason, by=by):
-                self.halt = Halt(number=number, reason=reason, by=by)
-            case entries.DeskResumed():
-                self.halt, self.resumed_ns, self.counted_block = None, at_ns, None
-            case entries.SwitchedOff(what=what, reason=reason, by=by):
-                self.switched_off[what] = Halt(number=number, reason=reason, by=by)
-            case entries.SwitchedOn(what=what):
-                del self.switched_off[what]
+            case entries.DeskHalted() | entries.DeskResumed() | entries.SwitchedOff() | entries.SwitchedOn():
+                self._apply_halt(step, number, at_ns)
             case entries.Decided(subject=subject, approval=approval):
                 self.decisions.setdefault(subject, {})[approval.person] = approval
             case entries.PolicyProposed() | entries.PolicyAgreed() | entries.PolicyAdopted() | entries.PolicyRefused():
@@ -151,19 +148,31 @@ class DeskState:
             case _:
                 self._apply_withdrawal(step, number, at_ns)
 
+    def _apply_halt(self, step: entries.HaltStep, number: int, at_ns: Nanos) -> None:
+        match step:
+            case entries.DeskHalted(reason=reason, by=by):
+                self.halt = Halt(number=number, reason=reason, by=by)
+            case entries.DeskResumed():
+                self.halt, self.resumed_ns, self.counted_block = None, at_ns, None
+            case entries.SwitchedOff(what=what, reason=reason, by=by):
+                self.switched_off[what] = Halt(number=number, reason=reason, by=by)
+            case entries.SwitchedOn(what=what):
+                del self.switched_off[what]
+
     def _apply_withdrawal(self, step: entries.WithdrawalStep, number: int, at_ns: Nanos) -> None:
         withdrawal = self.withdrawals[step.withdrawal_id]
         before = withdrawal.state
         withdrawal.apply(step, number, at_ns)
         if isinstance(step, entries.Drafted):
             self.change_next = step.change + 1
-        if isinstance(step, entries.Confirmed):
+        if isinstance(step, entries.Confirmed) and not withdrawal.internal:
             self.expected_units -= withdrawal.request.amount_units
         if withdrawal.closed:
             self.open.pop(step.withdrawal_id, None)
         else:
             self.open[step.withdrawal_id] = withdrawal
-        self._tell(number, withdrawal, before, step)
+        if not withdrawal.internal:
+            self._tell(number, withdrawal, before, step)
 
     def _tell(self, number: int, withdrawal: Withdrawal, before: State, step: entries.WithdrawalStep) -> None:
         """Note what the exchange has to know: that it may let go, must give back, or can write off."""

@@ -107,6 +107,11 @@ class Withdrawal:
     waiting: Refusal | None = None
 
     @property
+    def internal(self) -> bool:
+        """Whether it is a move between own wallets, of which the exchange knows nothing."""
+        return self.request.withdrawal_id < 0
+
+    @property
     def draft(self) -> Draft | None:
         """The last draft."""
         return self.drafts[-1] if self.drafts else None
@@ -162,6 +167,8 @@ class Withdrawal:
                     self.draft.approvals = tuple(self.approvals)
             case entries.Approved():
                 self._go(State.APPROVED)
+                # Nobody outside has to let go of a move.
+                self.released |= self.internal
             case entries.Released():
                 self.released = True
                 if self.state in GIVEN_BACK:

@@ -128,7 +128,7 @@ class ReleaseGate:
         )
         if refusal:
             return refusal
-        effects = effects_of(case.request, case.unsigned, wallet, by="gate")
+        effects = effects_of(case.request, case.unsigned, wallet, own=self._wallets, by="gate")
         if isinstance(effects, Refusal):
             return effects
         refusal = self._allowed(case, effects, attestation) or self._only(case, asked, effects)

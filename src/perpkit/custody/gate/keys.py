@@ -4,14 +4,12 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
+from perpkit.custody.move import HOT
 from perpkit.errors import ConfigError
 from perpkit.ports.custody.people import KeyPlace, Person, PersonName
 from perpkit.ports.custody.wallet import WalletBackend
 
 T = TypeVar("T", bound=Hashable)
-
-HOT = "hot"
-"""The wallet whose keys are online by nature. What it may lose, the policy has to cap."""
 
 
 def check_keys(

@@ -1,6 +1,6 @@
 """A signer who believes nobody: neither the desk, nor the gate alone, nor what was signed before."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import attrs
 
@@ -36,6 +36,7 @@ class CarefulSigner:
         gate_public: the public key of the gate's HSM, as it was enrolled.
         fee_max_units: what a network fee may be at most, whatever the policy says.
         sign: makes the bytes of this key's signature on all of a draft; asked last.
+        own: this signer's own copies of the house's wallets, by name; without the hot one no move to it is signed.
         memory: durable, and this signer's alone; without one, what was signed is forgotten with the process.
 
     Raises:
@@ -53,6 +54,7 @@ class CarefulSigner:
         nominator: Nominator,
         fee_max_units: Units,
         sign: Callable[[UnsignedTransaction], bytes],
+        own: Mapping[str, WalletBackend] | None = None,
         memory: GateMemory | None = None,
     ) -> None:
         self._key = key
@@ -63,6 +65,7 @@ class CarefulSigner:
         self._nominator = nominator
         self._fee_max_units = fee_max_units
         self._sign = sign
+        self._own = dict(own or {})
         self._memory = memory or RamMemory()
         self._signed = [read(text, _Signed) for text in self._memory.load().values()]
 
@@ -76,7 +79,7 @@ class CarefulSigner:
         refusal = self._released(case, release) or self._drawn(case, release)
         if refusal:
             return refusal
-        effects = effects_of(case.request, case.unsigned, self._wallet, by=self._key)
+        effects = effects_of(case.request, case.unsigned, self._wallet, own=self._own, by=self._key)
         if isinstance(effects, Refusal):
             return effects
         if effects.fee_units > self._fee_max_units:

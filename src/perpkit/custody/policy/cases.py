@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import attrs
 
 from perpkit.custody.digest import request_digest
+from perpkit.custody.move import is_move
 from perpkit.custody.policy.structure import new_converter, structure
 from perpkit.custody.policy.text import read_toml
 from perpkit.errors import ConfigError
@@ -250,14 +251,18 @@ def _transcript(draw: _Nomination, digest: bytes) -> Transcript:
 
 def _effects(draft: _Draft, request: Request) -> Effects:
     change = (Output(b"change", draft.change_units),) if draft.change_units else ()
-    spent_units = draft.payment_units + draft.fee_units + draft.change_units
+    own, payer = Outpoint(bytes(32), 0), Outpoint(bytes(32), 1)
     return Effects(
-        spends=((Outpoint(bytes(32), 0), Output(b"own", spent_units)),),
+        spends=(
+            (own, Output(b"own", draft.payment_units + draft.change_units)),
+            (payer, Output(b"own", draft.fee_units)),
+        ),
         payments=(Output(request.script if draft.script is None else draft.script, draft.payment_units),),
         change=change,
         fee_units=draft.fee_units,
         virtual_bytes=draft.virtual_bytes,
         unknown=draft.unknown,
+        house_spends=(payer,) if is_move(request) else (),
     )
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import attrs
 
+from perpkit.custody.move import is_move
 from perpkit.custody.policy.rule import (
     Case,
     Finding,
@@ -129,7 +130,10 @@ class Nomination(Scoped):
 
 @attrs.frozen(kw_only=True)
 class Shape(OfAsset):
-    """The draft pays what was asked for to whom it was asked for, keeps the rest, and its fee is bounded."""
+    """The draft pays what was asked for to whom it was asked for, keeps the rest, and its fee is bounded.
+
+    The fee is part of the amount, except of a move to the hot wallet: the house's coins pay that, and nothing else.
+    """
 
     kind = "shape"
 
@@ -146,12 +150,20 @@ class Shape(OfAsset):
             return deny(f"The draft has in it what should not be: {', '.join(effects.unknown)}.")
         if len(effects.payments) != 1 or effects.payments[0].script != request.script:
             return deny("Expected one payment, to the script of the request.")
-        paid = _sum(effects.payments)
-        if not paid or paid + fee != request.amount_units:
-            return deny(f"Expected payment and fee to be {request.amount_units} units, was {paid} and {fee}.")
+        paid, moving = _sum(effects.payments), is_move(request)
+        if not paid or paid + (0 if moving else fee) != request.amount_units:
+            return deny(
+                f"Expected a payment of {request.amount_units} units without a fee of {fee}, was {paid}."
+                if moving
+                else f"Expected payment and fee to be {request.amount_units} units, was {paid} and {fee}."
+            )
+        house = _sum(coin for point, coin in effects.spends if point in effects.house_spends)
+        back = _sum(effects.house_change)
+        if house != back + (fee if moving else 0) or (house and not moving):
+            return deny(f"{house} units of the house go in, and {back} come back; the fee is {fee}.")
         spent, kept = _sum(coin for _, coin in effects.spends), _sum(effects.change)
-        if spent != paid + fee + kept:
-            return deny(f"{spent} units go in, and {paid} paid, {fee} of fee and {kept} of change come out.")
+        if spent != paid + fee + kept + back:
+            return deny(f"{spent} units go in, and {paid} paid, {fee} of fee and {kept + back} of change come out.")
         if fee > self.fee_max_units:
             return deny(f"Expected a fee of at most {self.fee_max_units} units, was {fee}.")
         if fee * 1000 > self.fee_rate_max_units * exact(effects.virtual_bytes, "virtual_bytes"):

@@ -136,6 +136,7 @@ class PretendWorld:
                     nominator=self.nominator,
                     fee_max_units=SIGNER_FEE_MAX_UNITS,
                     sign=PlainKey(HmacPen(place.public)).sign,
+                    own=self.wallets(),
                 ),
             )
             for place in self.setup.keys

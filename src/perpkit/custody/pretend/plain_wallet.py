@@ -24,6 +24,7 @@ from perpkit.units import Units, div_ceil
 
 PREFIX = "plain1"
 CHANGE = Owner(Purpose.CHANGE, 0)
+HOUSE = Owner(Purpose.HOUSE, 0)
 INDEX_MAX = (1 << 24) - 1
 """Few enough to try them all: change sent to an index that nobody was told of can be found again."""
 
@@ -165,26 +166,29 @@ class PlainWallet:
         change: int,
         fee_rate: Units,
         spend: Collection[Outpoint] = (),
+        fee_coins: Sequence[Coin] = (),
     ) -> UnsignedTransaction:
-        """Draft a payment: to the receiver first, then change, if any.
+        """Draft a payment: to the receiver first, then change, if any, then what goes back to the house.
+
+        Coins of the house that pay the fee are spent first.
 
         Rounds:
             The fee up, over the size that the draft would have without a fee.
         """
         chosen = self._choose(payment.amount_units, coins, spend)
         rest_units = sum(coin.output.amount_units for coin in chosen) - payment.amount_units
-        rest = (Output(self.script(CHANGE, change), rest_units),) if rest_units else ()
-        inputs = tuple(coin.outpoint for coin in chosen)
-        gross = PlainTransaction(inputs=inputs, outputs=(payment, *rest))
-        net_units = payment.amount_units - div_ceil(fee_rate * len(gross.body), 1_000)
-        if net_units < self._dust_units:
-            raise CustodyError(f"of {payment.amount_units} units, {net_units} would be left after the network's fee")
+        kept = [Output(self.script(CHANGE, change), rest_units)] if rest_units else []
+        if fee_coins:
+            payers, back = self._house(fee_coins, chosen, [payment, *kept], change=change, fee_rate=fee_rate)
+            chosen, kept = [*payers, *chosen], [*kept, back]
+        else:
+            payment = self._less_fee(payment, chosen, [payment, *kept], fee_rate)
         draft = _Draft(
-            inputs=inputs,
-            outputs=(Output(payment.script, net_units), *rest),
+            inputs=tuple(coin.outpoint for coin in chosen),
+            outputs=(payment, *kept),
             spent=tuple(coin.output for coin in chosen),
             origins=tuple(self._known[coin.output.script] for coin in chosen),
-            change=(None, change) if rest else (None,),
+            change=(None, *(change for _ in kept)),
         )
         return UnsignedTransaction(wallet=self.name, txid=draft.transaction.txid, payload=canonical_bytes(draft))
 
@@ -197,10 +201,15 @@ class PlainWallet:
             if self.script(*origin) != output.script
         ]
         change: list[Output] = []
+        house_change: list[Output] = []
         payments: list[Output] = []
         for output, index in zip(draft.outputs, draft.change, strict=True):
-            own = index is not None and self.script(CHANGE, index) == output.script
-            (change if own else payments).append(output)
+            if index is not None and self.script(CHANGE, index) == output.script:
+                change.append(output)
+            elif index is not None and self.script(HOUSE, index) == output.script:
+                house_change.append(output)
+            else:
+                payments.append(output)
             if output.amount_units <= 0:
                 unknown.append(f"an output of {output.amount_units} units")
         if len(set(draft.inputs)) < len(draft.inputs):
@@ -213,6 +222,12 @@ class PlainWallet:
             fee_units=spent_units - draft.transaction.paid_units,
             virtual_bytes=len(draft.transaction.body),
             unknown=tuple(unknown),
+            house_spends=tuple(
+                point
+                for point, (owner, _) in zip(draft.inputs, draft.origins, strict=True)
+                if owner.purpose is Purpose.HOUSE
+            ),
+            house_change=tuple(house_change),
         )
 
     def is_partial(self, unsigned: UnsignedTransaction, partial: Partial, /) -> bool:
@@ -273,6 +288,38 @@ class PlainWallet:
         if unsigned.wallet != self.name:
             raise CustodyError(f"expected a draft of {self.name}, was one of {unsigned.wallet}")
         return _Draft.read(unsigned)
+
+    def _less_fee(self, output: Output, coins: Sequence[Coin], outputs: Sequence[Output], fee_rate: Units) -> Output:
+        """Take the network fee of a transaction from one of its outputs."""
+        gross = PlainTransaction(inputs=tuple(coin.outpoint for coin in coins), outputs=tuple(outputs))
+        net_units = output.amount_units - div_ceil(fee_rate * len(gross.body), 1_000)
+        if net_units < self._dust_units:
+            raise CustodyError(f"of {output.amount_units} units, {net_units} would be left after the network's fee")
+        return Output(output.script, net_units)
+
+    def _house(
+        self,
+        fee_coins: Sequence[Coin],
+        coins: Sequence[Coin],
+        outputs: Sequence[Output],
+        *,
+        change: int,
+        fee_rate: Units,
+    ) -> tuple[list[Coin], Output]:
+        """Return the fewest of the house's coins that pay the fee, and what goes back to the house."""
+        known = [self._known.get(coin.output.script) for coin in fee_coins]
+        if any(place is None or place[0].purpose is not Purpose.HOUSE for place in known):
+            raise CustodyError(f"expected coins of the house of {self.name} for the fee, were others among them")
+        payers: list[Coin] = []
+        largest = sorted({coin.outpoint: coin for coin in fee_coins}.values(), key=lambda each: _order(each, ()))
+        for coin in largest:
+            payers.append(coin)
+            gross = Output(self.script(HOUSE, change), sum(each.output.amount_units for each in payers))
+            try:
+                return payers, self._less_fee(gross, [*coins, *payers], [*outputs, gross], fee_rate)
+            except CustodyError as error:
+                shortage = error
+        raise CustodyError(f"the house's coins do not suffice for the network's fee: {shortage}")
 
     def _choose(self, amount_units: Units, coins: Sequence[Coin], spend: Collection[Outpoint]) -> list[Coin]:
         """Return the coins to spend, in the order in which they are taken."""

@@ -45,8 +45,9 @@ class UnsignedTransaction:
 class Effects:
     """What a draft does if it is mined, as the one who asks works it out from the draft alone.
 
-    `payments` are outputs that the wallet does not own, `change` those that it derives itself. `unknown` says what else
-    is in it that should not be: an input that is not the wallet's, another kind of signature, a lock time.
+    `payments` are outputs that the wallet does not own, `change` those that it derives itself. `house_spends` are those
+    of `spends` that are the house's coins, `house_change` what goes back to the house. `unknown` says what else is in
+    it that should not be: an input that is not the wallet's, another kind of signature, a lock time.
     """
 
     spends: tuple[tuple[Outpoint, Output], ...]
@@ -55,6 +56,8 @@ class Effects:
     fee_units: Units
     virtual_bytes: int
     unknown: tuple[str, ...] = ()
+    house_spends: tuple[Outpoint, ...] = ()
+    house_change: tuple[Output, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -129,6 +132,7 @@ class WalletBackend(Protocol):
         change: int,
         fee_rate: Units,
         spend: Collection[Outpoint] = (),
+        fee_coins: Sequence[Coin] = (),
     ) -> UnsignedTransaction:
         """Draft a payment out of some coins. The network fee is part of the amount, so the receiver gets less by it.
 
@@ -136,8 +140,10 @@ class WalletBackend(Protocol):
             payment: to whom, and how much leaves the wallet in all.
             coins: what may be spent.
             change: the index on the branch of change where the rest goes.
-            spend: coins that must be among those spent: a replacement spends a coin of what it replaces, so that only
+            spend: those of `coins` that must be spent: a replacement spends a coin of what it replaces, so that only
                 one of the two can ever be mined.
+            fee_coins: the house's. With any, they pay the fee, the receiver gets all of the payment, and what is left
+                of them goes back to the house, on the index of the change.
 
         Units:
             `fee_rate` in units for 1,000 virtual bytes.
@@ -146,7 +152,8 @@ class WalletBackend(Protocol):
             The fee up.
 
         Raises:
-            CustodyError: the coins do not suffice, or nothing would be left after the fee.
+            CustodyError: the coins do not suffice, nothing would be left after the fee, or `fee_coins` are not the
+                house's.
         """
         ...
 

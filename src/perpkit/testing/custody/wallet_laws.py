@@ -16,7 +16,8 @@ from perpkit.units import Units, div_ceil
 
 CLIENT = Owner(Purpose.CLIENT, 7)
 CHANGE = Owner(Purpose.CHANGE, 0)
-OWNERS = (CLIENT, Owner(Purpose.CLIENT, 8), Owner(Purpose.FUND, 1), Owner(Purpose.HOUSE, 0), CHANGE)
+HOUSE = Owner(Purpose.HOUSE, 0)
+OWNERS = (CLIENT, Owner(Purpose.CLIENT, 8), Owner(Purpose.FUND, 1), HOUSE, CHANGE)
 
 
 class WalletLaws(ABC):
@@ -45,10 +46,10 @@ class WalletLaws(ABC):
         """Return the payload of a key's partial, made by whoever holds the key."""
         ...
 
-    def coin(self, wallet: WalletBackend, amount_units: Units, *, number: int = 1) -> Coin:
-        """Make up a coin of the client's branch."""
+    def coin(self, wallet: WalletBackend, amount_units: Units, *, number: int = 1, owner: Owner = CLIENT) -> Coin:
+        """Make up a coin of a branch, the client's unless told otherwise."""
         point = Outpoint(hashlib.sha256(b"%d" % number).digest(), number)
-        return Coin(outpoint=point, output=Output(wallet.script(CLIENT, number), amount_units), height=number)
+        return Coin(outpoint=point, output=Output(wallet.script(owner, number), amount_units), height=number)
 
     def test_an_address_is_the_same_in_every_partys_wallet(self) -> None:
         """Each party derives addresses itself, and money goes where all of them look."""
@@ -231,6 +232,49 @@ class WalletLaws(ABC):
         assert wallet.describe(second).fee_units > wallet.describe(first).fee_units
         with refusing(CustodyError):
             self._draft(wallet, coins[:-1], self.unit, spend=[smallest])
+
+    def test_the_houses_coins_pay_the_fee_and_the_receiver_gets_the_whole_payment(self) -> None:
+        """So that clients' money stays what it is when it moves between own wallets."""
+        wallet, coins = self._funded(5, 3)
+        house = [self._house_coin(wallet, number) for number in (8, 9)]
+        for amount_units in (4 * self.unit, 8 * self.unit):
+            payment = Output(self._payee(), amount_units)
+            unsigned = wallet.build(payment, coins, change=4, fee_rate=self.fee_rate, fee_coins=house)
+            effects = self.make_wallet().describe(unsigned)
+            spent_units = {point: output.amount_units for point, output in effects.spends}
+            house_units = sum(spent_units.pop(point) for point in effects.house_spends)
+            low = div_ceil(self.fee_rate * effects.virtual_bytes, 1_000)
+            assert (
+                low <= effects.fee_units <= div_ceil(self.fee_rate * (effects.virtual_bytes + self.slack_bytes), 1_000)
+            )
+            assert effects.unknown == ()
+            assert effects.payments == (payment,)
+            assert [output.script for output in effects.house_change] == [wallet.script(HOUSE, 4)]
+            assert house_units - effects.house_change[0].amount_units == effects.fee_units
+            assert sum(spent_units.values()) == amount_units + sum(output.amount_units for output in effects.change)
+            assert len(effects.house_spends) == 1
+            raw = self._signed(wallet, unsigned, [*wallet.keys[: wallet.threshold], *self._device(wallet)])
+            assert self.make_wallet().verify(raw, unsigned)
+
+    def test_a_coin_of_the_house_is_told_wherever_it_is_spent(self) -> None:
+        """Whoever signs sees it in a withdrawal as well, where it has no place."""
+        wallet, coins = self._funded(1)
+        coins.append(self._house_coin(wallet, 9))
+        effects = self.make_wallet().describe(self._draft(wallet, coins, 2 * self.unit))
+        assert effects.house_spends == (coins[1].outpoint,)
+        assert wallet.describe(self._draft(wallet, coins[:1], self.unit)).house_spends == ()
+
+    def test_a_fee_that_the_house_cannot_pay_is_paid_by_nobody_else(self) -> None:
+        """Neither by clients' coins, nor by what would leave too little to spend."""
+        wallet, coins = self._funded(5, 3)
+        payment = Output(self._payee(), self.unit)
+        for fee_coins in ([self._house_coin(wallet, 9, self.dust_units)], coins[1:]):
+            with refusing(CustodyError):
+                wallet.build(payment, coins[:1], change=4, fee_rate=self.fee_rate, fee_coins=fee_coins)
+
+    def _house_coin(self, wallet: WalletBackend, number: int, amount_units: Units | None = None) -> Coin:
+        wallet.watch(HOUSE, 10)
+        return self.coin(wallet, self.unit if amount_units is None else amount_units, number=number, owner=HOUSE)
 
     def _payee(self) -> bytes:
         return self.make_stranger().script(CLIENT, 0)
