@@ -8,7 +8,7 @@ from perpkit.custody.vault import Vault
 from perpkit.plugin import CUSTODY, NoOptions, Provider, hookimpl
 from perpkit.ports import Custody, ExchangeContext
 
-__all__ = ["Vault", "VaultOptions"]
+__all__ = ["Vault", "VaultOptions", "open_vault"]
 
 
 @attrs.frozen(kw_only=True)
@@ -24,7 +24,13 @@ class VaultOptions:
     directory: str = ""
 
 
-def _build(context: ExchangeContext, options: VaultOptions) -> Custody:
+def open_vault(context: ExchangeContext, options: VaultOptions) -> Custody:
+    """Return the vault: with a setup the embedded one, else the bare one.
+
+    Raises:
+        ConfigError: the setup cannot be used.
+        CustodyError: what is in the directory is damaged or was edited.
+    """
     if not options.setup:
         return Vault(context, NoOptions())
     from perpkit.custody.pretend.embedded import embedded_vault
@@ -38,7 +44,7 @@ def perpkit_custodies() -> Iterable[Provider[Custody]]:
     return [
         CUSTODY.provider(
             name="vault",
-            build=_build,
+            build=open_vault,
             options=VaultOptions,
             summary="in memory, for simulation",
             capabilities=frozenset({"receive"}),

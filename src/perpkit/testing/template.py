@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from string import Template
 from typing import Any, get_args, get_type_hints
 
-from perpkit.plugin import GROUP, PerpkitSpecs, Port, Provider, Registry
+import attrs
+
+from perpkit.custody import Vault
+from perpkit.plugin import CUSTODY, GROUP, NoOptions, PerpkitSpecs, Port, Provider, Registry
 from perpkit.plugin.provider import NAME
 from perpkit.testing.builders import config
 
@@ -89,7 +92,7 @@ def $hook() -> Iterable[Provider[$protocol]]:
             build=$part,
             options=$part_options,
             summary="begins as $start",
-            capabilities=frozenset(),  # what it can do beyond the port: rules that need one are skipped without it
+            capabilities=$capabilities,  # beyond the port: rules that need one are skipped without it
             waivers={},  # the rules that it breaks on purpose: {"the id of a rule": "the reason"}
         )
     ]
@@ -170,6 +173,14 @@ def test_an_exchange_trades_with_it() -> None:
 ''')
 
 
+RECEIVE = '''
+
+    def receive(self, account: AccountId, asset: AssetId, amount_units: Units) -> int:
+        """Let money arrive, as if from outside: most rules of custody need some."""
+        return self._start.receive(account, asset, amount_units)'''
+"""What a custody needs beyond its port, so that the rules about money run."""
+
+
 def package(name: str, port: Port[Any, Any]) -> Mapping[str, str]:
     """Return the files of a package, path to text.
 
@@ -183,6 +194,8 @@ def package(name: str, port: Port[Any, Any]) -> Mapping[str, str]:
     text = inspect.getsource(inspect.getmodule(protocol))  # type: ignore[arg-type]
     source = ast.parse(text)
     members, used = _members(source, text.splitlines(), protocol.__name__)
+    if port is CUSTODY:
+        members += RECEIVE
     suite = f"{_SUFFIX.sub('', protocol.__name__)}Conformance"
     words = {
         "name": name,
@@ -203,6 +216,7 @@ def package(name: str, port: Port[Any, Any]) -> Mapping[str, str]:
         "start_options": start.options.__name__,
         "summary": inspect.getdoc(protocol).splitlines()[0].replace(" Provisional.", ""),  # type: ignore[union-attr]
         "members": members,
+        "capabilities": 'frozenset({"receive"})' if port is CUSTODY else "frozenset()",
         "imports": _imports(source, used, port, start),
         "init_imports": _from(
             {
@@ -246,7 +260,9 @@ def provider_of(package: str) -> str:
 def _start(port: Port[Any, Any]) -> Provider[Any]:
     """Return the provider that a configuration without a choice gets."""
     name = "price-band" if port.key == "order_checks" else config().selection(port.key).provider
-    return Registry.builtin().get(port, name)
+    start = Registry.builtin().get(port, name)
+    # With a setup, that provider opens another vault, which nobody would begin with.
+    return attrs.evolve(start, build=Vault, options=NoOptions) if port is CUSTODY else start
 
 
 def _protocol(port: Port[Any, Any]) -> type:
@@ -282,6 +298,8 @@ def _imports(source: ast.Module, used: set[str], port: Port[Any, Any], start: Pr
     for node in source.body:
         if isinstance(node, ast.ImportFrom) and node.module:
             wanted.setdefault(node.module, set()).update(alias.name for alias in node.names if alias.name in used)
+    if port is CUSTODY:
+        wanted["perpkit.model.ids"].add("AccountId")
     own = inspect.getmodule(_protocol(port))
     assert own is not None
     defined = {node.name for node in source.body if isinstance(node, ast.ClassDef)}
