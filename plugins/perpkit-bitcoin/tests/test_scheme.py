@@ -20,6 +20,7 @@ from perpkit_bitcoin.scheme import (
     ORDER,
     EcdsaPen,
     EcdsaScheme,
+    EitherScheme,
     SchnorrPen,
     SchnorrScheme,
     compact_of,
@@ -41,7 +42,10 @@ def vectors(name: str) -> Path:
     return FOLDER / name
 
 
-@pytest.mark.parametrize(("pen", "scheme"), [(EcdsaPen, EcdsaScheme), (SchnorrPen, SchnorrScheme)])
+@pytest.mark.parametrize(
+    ("pen", "scheme"),
+    [(EcdsaPen, EcdsaScheme), (SchnorrPen, SchnorrScheme), (EcdsaPen, EitherScheme), (SchnorrPen, EitherScheme)],
+)
 def test_what_a_pen_signs_is_good_for_its_key_and_digest_alone(pen, scheme):
     mine, yours = pen(b"\x01" * 32), pen(b"\x02" * 32)
     signature = mine.sign(DIGEST)

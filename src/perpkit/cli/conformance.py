@@ -12,10 +12,11 @@ from typing import Any
 
 import attrs
 
-from perpkit.engine.structure import plain, structure
+from perpkit.engine.structure import converter, plain
 from perpkit.errors import ConfigError, OptionsError
 from perpkit.plugin import PORTS, Provider, Registry
 from perpkit.plugin.hint import did_you_mean
+from perpkit.plugin.structure import structure
 
 SUITE = '''\
 """The provider {name!r} under the rules of its port."""
@@ -100,4 +101,4 @@ def options_of(provider: Provider[Any], given: Sequence[str]) -> Any:
                 f"--option {name}: expected an option of {provider.name}, {', '.join(known) or 'which has none'}"
                 f"{did_you_mean(name, known)}"
             )
-    return structure(table, provider.options, "--option", fault=OptionsError)
+    return structure(converter, table, provider.options, "--option", fault=OptionsError)

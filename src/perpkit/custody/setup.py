@@ -10,8 +10,8 @@ import attrs
 from perpkit.custody.desk.core import DeskTerms
 from perpkit.custody.draw.nomination import CommitReveal
 from perpkit.custody.move import COLD
-from perpkit.custody.policy.structure import new_converter, structure
 from perpkit.errors import ConfigError
+from perpkit.plugin.structure import new_converter, structure
 from perpkit.ports.custody.people import KeyPlace, Person, PersonName
 from perpkit.units import MINUTE_NS
 

@@ -20,7 +20,7 @@ from perpkit.engine.guard import (
     GuardedMargin,
     GuardedMark,
 )
-from perpkit.engine.structure import digest, structure
+from perpkit.engine.structure import converter, digest
 from perpkit.errors import (
     ConfigError,
     CustodyError,
@@ -53,6 +53,7 @@ from perpkit.plugin import (
     Registry,
 )
 from perpkit.plugin.registry import full_name
+from perpkit.plugin.structure import structure
 from perpkit.ports import (
     Clearing,
     ClearingContext,
@@ -278,7 +279,7 @@ def _resolve(registry: Registry, port: Port[Any, Any], chosen: Selection) -> tup
     except (ProviderNotFoundError, ProviderConflictError) as error:
         raise type(error)(f"{chosen.where}: {error}") from error
     where = f"{chosen.where}.options"
-    return offer, structure(chosen.options, offer.provider.options, where, fault=OptionsError)
+    return offer, structure(converter, chosen.options, offer.provider.options, where, fault=OptionsError)
 
 
 @contextmanager

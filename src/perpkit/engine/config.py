@@ -10,12 +10,13 @@ from typing import Any, Self, TypeAlias
 import attrs
 from cattrs.gen import make_dict_structure_fn, override
 
-from perpkit.engine.structure import converter, digest, plain, structure
+from perpkit.engine.structure import converter, digest, plain
 from perpkit.errors import ConfigError, UnitsError
 from perpkit.model.ids import AssetId, MarketId
 from perpkit.model.market import SUM_BOUND, Bracket, ContractKind, MarketSpec, ValueRounding
 from perpkit.plugin import PORTS
 from perpkit.plugin.hint import did_you_mean
+from perpkit.plugin.structure import structure
 from perpkit.ports import AssetSpec, Limits, MarketContext
 from perpkit.units import SCALE, Lots, Ppb, Scale, Ticks, Units, ppb
 
@@ -184,7 +185,7 @@ class ExchangeConfig:
             ConfigError: a key is missing, unknown or out of bounds; the message starts with the key's path.
         """
         source = plain(tables, "")
-        typed = structure(source, _Tables)
+        typed = structure(converter, source, _Tables, whole="configuration")
         try:
             assets = {name: _asset(name, table) for name, table in _by_id("assets", typed.assets)}
             markets = {name: _market(name, table, assets) for name, table in _by_id("markets", typed.markets)}

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import attrs
 
+from perpkit.custody.desk.core import Core
 from perpkit.custody.desk.desk import Desk
 from perpkit.custody.desk.desk_custody import DeskCustody
 from perpkit.custody.desk.log import AuditLog, SqliteLog
@@ -30,7 +31,7 @@ from perpkit_bitcoin.addresses import WalletTerms
 from perpkit_bitcoin.chain import COIN, Node, RpcChain
 from perpkit_bitcoin.library import AccountKey
 from perpkit_bitcoin.options import BitcoinOptions
-from perpkit_bitcoin.scheme import EcdsaPen, EcdsaScheme
+from perpkit_bitcoin.scheme import EcdsaPen, EcdsaScheme, EitherScheme
 from perpkit_bitcoin.signer import hsm_cosigner
 from perpkit_bitcoin.wallet import BitcoinWallet
 
@@ -97,7 +98,7 @@ def open_desk(
     gate_memory: GateMemory,
     clock: Callable[[], Nanos] = time.time_ns,
 ) -> Desk:
-    """Open a desk, and the gate before the HSM with wallets of its own. People sign by `EcdsaScheme`.
+    """Open a desk, and the gate before the HSM with wallets of its own. People sign by `EitherScheme`.
 
     Raises:
         ConfigError: the setup's keys keep nothing safe, or a wallet cannot be made of it.
@@ -105,7 +106,7 @@ def open_desk(
     terms = wallet_terms(setup)
     wallets = {name: BitcoinWallet(each, previous=chain.previous) for name, each in terms.items()}
     check_keys(wallets, setup.keys, setup.people)
-    scheme, nominator = EcdsaScheme(), setup.nomination.nominator()
+    scheme, nominator = EitherScheme(), setup.nomination.nominator()
     beacon = ChainBeacon(chain, setup.nomination.beacon_depth)
     gate_wallets = {name: BitcoinWallet(each) for name, each in terms.items()}
     gated = [wallet for wallet in gate_wallets.values() if wallet.hsm_key]
@@ -126,20 +127,22 @@ def open_desk(
         facts=lambda case: desks[0].facts(case),  # noqa: PLW0108 - there is no desk yet
     )
     desk = Desk(
-        asset=asset,
-        asset_id=asset_id,
-        chain=chain,
-        wallets=wallets,
-        gate=gate,
-        policy=load_policy(setup.policy),
-        nominator=nominator,
-        beacon=beacon,
-        people=setup.people,
-        keys=setup.keys,
-        scheme=scheme,
-        log=log,
-        clock=clock,
-        terms=setup.terms,
+        Core(
+            asset=asset,
+            asset_id=asset_id,
+            chain=chain,
+            wallets=wallets,
+            gate=gate,
+            policy=load_policy(setup.policy),
+            nominator=nominator,
+            beacon=beacon,
+            people=setup.people,
+            keys=setup.keys,
+            scheme=scheme,
+            log=log,
+            clock=clock,
+            terms=setup.terms,
+        )
     )
     desks.append(desk)
     return desk

@@ -41,6 +41,17 @@ class SchnorrScheme:
             return False
 
 
+class EitherScheme:
+    """Each key says how its holder signs: BIP-340 where it has 32 bytes, ECDSA where it has any other number."""
+
+    name = "secp256k1"
+
+    def verify(self, public: bytes, digest: bytes, signature: bytes, /) -> bool:
+        """Say whether the holder of `public` signed a digest."""
+        scheme = SchnorrScheme() if len(public) == 32 else EcdsaScheme()
+        return scheme.verify(public, digest, signature)
+
+
 class EcdsaPen:
     """Signs for `EcdsaScheme` with a secret of 32 bytes; the same digest always gets the same signature."""
 

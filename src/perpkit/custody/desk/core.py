@@ -1,6 +1,6 @@
 """What all parts of a desk share: the ports, the terms, the log, and the state that the log adds up to."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 
 import attrs
@@ -51,53 +51,54 @@ class DeskTerms:
             raise ConfigError(f"resume_quorum: expected so many people of each of some roles, was {dict(value)}")
 
 
+@attrs.define(kw_only=True, eq=False)
 class Core:
-    """The parts of one desk, and the only way to its log."""
+    """The parts of one desk, and the only way to its log.
 
-    def __init__(
-        self,
-        *,
-        asset: str,
-        asset_id: AssetId,
-        chain: ChainSource,
-        wallets: Mapping[str, WalletBackend],
-        gate: HsmGate,
-        policy: PolicyEngine,
-        nominator: Nominator,
-        beacon: BeaconSource,
-        people: Mapping[PersonName, Person],
-        keys: Sequence[KeyPlace],
-        scheme: SignatureScheme,
-        log: AuditLog,
-        clock: Callable[[], Nanos],
-        terms: DeskTerms,
-        load: Callable[[str], PolicyEngine] = load_policy,
-    ) -> None:
-        if COLD not in wallets:
-            raise ConfigError(f"{asset}: expected a wallet named {COLD}, where deposits go; had {sorted(wallets)}")
-        self.asset = asset
-        self.chain = chain
-        self.wallets = dict(wallets)
-        self.gate = gate
-        self.policy = policy
-        self.nominator = nominator
-        self.beacon = beacon
-        self.people = dict(people)
-        self.keys = tuple(keys)
-        self.scheme = scheme
-        self.log = log
-        self.clock = clock
-        self.terms = terms
-        self.load = load
-        self.follower = Follower(chain, tuple(self.wallets.values()), from_height=terms.from_height)
-        self.state = DeskState(asset, asset_id)
-        self.followed: BlockRef | None = None
-        self.sent_at: dict[int, tuple[BlockRef, bytes]] = {}
+    Args:
+        asset: its name, in requests, policies and the log.
+        asset_id: its number, in what the exchange is told.
+        wallets: by name; deposits go to `cold`, and small withdrawals may leave from `hot`.
+        gate: is given the desk's `facts`.
+        log: may be shared by the desks of several assets; deposit ids are numbers of its entries.
+        load: makes a policy of its text.
+
+    Raises:
+        ConfigError: no wallet is named `cold`.
+        CustodyError: the log holds what no desk has written.
+    """
+
+    asset: str
+    asset_id: AssetId
+    chain: ChainSource
+    wallets: Mapping[str, WalletBackend]
+    gate: HsmGate
+    policy: PolicyEngine
+    nominator: Nominator
+    beacon: BeaconSource
+    people: Mapping[PersonName, Person]
+    keys: tuple[KeyPlace, ...]
+    scheme: SignatureScheme
+    log: AuditLog
+    clock: Callable[[], Nanos]
+    terms: DeskTerms
+    load: Callable[[str], PolicyEngine] = load_policy
+    follower: Follower = attrs.field(init=False)
+    state: DeskState = attrs.field(init=False)
+    followed: BlockRef | None = attrs.field(init=False, default=None)
+    sent_at: dict[int, tuple[BlockRef, bytes]] = attrs.field(init=False, factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        if COLD not in self.wallets:
+            names = sorted(self.wallets)
+            raise ConfigError(f"{self.asset}: expected a wallet named {COLD}, where deposits go; had {names}")
+        self.follower = Follower(self.chain, tuple(self.wallets.values()), from_height=self.terms.from_height)
+        self.state = DeskState(self.asset, self.asset_id)
         self.catch_up()
         self._watch_all()
         if self.state.adopted:
             # The gate may have been made anew with the first policy; what it has pinned it adopts without asking.
-            self.policy = load(self.state.adopted.text)
+            self.policy = self.load(self.state.adopted.text)
             self.gate.adopt(self.state.adopted, self.policy)
 
     def note(self, step: Step) -> int:

@@ -1,7 +1,7 @@
 """The desk of one asset: takes withdrawals from the request to the mined transaction, and deposits the other way."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from perpkit.custody.desk import (
     address_book,
@@ -15,25 +15,22 @@ from perpkit.custody.desk import (
     signing_step,
 )
 from perpkit.custody.desk.asking import approved, resumable, tasks_of
-from perpkit.custody.desk.core import Core, DeskTerms
+from perpkit.custody.desk.core import Core
 from perpkit.custody.desk.known import told_to_gate, wallet_units
 from perpkit.custody.desk.log import AuditLog
 from perpkit.custody.desk.state import Halt
 from perpkit.custody.desk.tasks import Answer, Task
 from perpkit.custody.desk.withdrawal import GIVEN_BACK, State, Withdrawal
 from perpkit.custody.move import COLD, HOT, HOUSE
-from perpkit.custody.policy import load_policy
 from perpkit.errors import ChainError, CustodyError
 from perpkit.model.command import Command
 from perpkit.model.event import WithdrawalHeld, WithdrawalReleased, WithdrawalReturned
-from perpkit.model.ids import AccountId, AssetId, FundId
-from perpkit.ports.custody.chain import ChainSource
-from perpkit.ports.custody.nomination import BeaconSource, Nominator
-from perpkit.ports.custody.people import KeyPlace, Person, PersonName, SignatureScheme
+from perpkit.model.ids import AccountId, FundId
+from perpkit.ports.custody.people import PersonName
 from perpkit.ports.custody.policy import Approval, Facts, PolicyEngine, Request
-from perpkit.ports.custody.signing import Case, HsmGate, Refusal
-from perpkit.ports.custody.wallet import Owner, Purpose, WalletBackend
-from perpkit.units import Nanos, Units
+from perpkit.ports.custody.signing import Case, Refusal
+from perpkit.ports.custody.wallet import Owner, Purpose
+from perpkit.units import Units
 
 _WITHDRAWABLE = frozenset({State.REQUESTED, State.JUDGED, State.NOMINATED, State.APPROVED})
 
@@ -45,59 +42,27 @@ class Desk:
     log is all that it keeps: each step is an entry before it is a deed, and every deed may be done again. So another
     desk over the same log, chain and gate goes on wherever this one was cut off.
 
-    The gate is given the desk's `facts`. Calls from several threads wait for each other.
-
     Args:
-        asset: its name, in requests, policies and the log.
-        asset_id: its number, in what the exchange is told.
-        wallets: by name; deposits go to `cold`, and small withdrawals may leave from `hot`.
-        log: may be shared by the desks of several assets; deposit ids are numbers of its entries.
-        load: makes a policy of its text.
+        core: the parts it works with; its gate is given this desk's `facts`.
 
     Raises:
         CustodyError: the log holds what no desk has written, or cannot be written.
     """
 
-    def __init__(
-        self,
-        *,
-        asset: str,
-        asset_id: AssetId,
-        chain: ChainSource,
-        wallets: Mapping[str, WalletBackend],
-        gate: HsmGate,
-        policy: PolicyEngine,
-        nominator: Nominator,
-        beacon: BeaconSource,
-        people: Mapping[PersonName, Person],
-        keys: Sequence[KeyPlace],
-        scheme: SignatureScheme,
-        log: AuditLog,
-        clock: Callable[[], Nanos],
-        terms: DeskTerms,
-        load: Callable[[str], PolicyEngine] = load_policy,
-    ) -> None:
-        self.asset = asset
-        self.log = log
+    def __init__(self, core: Core) -> None:
+        self._core = core
         self._lock = threading.RLock()
         self._away = True
-        self._core = Core(
-            asset=asset,
-            asset_id=asset_id,
-            chain=chain,
-            wallets=wallets,
-            gate=gate,
-            policy=policy,
-            nominator=nominator,
-            beacon=beacon,
-            people=people,
-            keys=keys,
-            scheme=scheme,
-            log=log,
-            clock=clock,
-            terms=terms,
-            load=load,
-        )
+
+    @property
+    def asset(self) -> str:
+        """The name of its asset."""
+        return self._core.asset
+
+    @property
+    def log(self) -> AuditLog:
+        """All that it keeps."""
+        return self._core.log
 
     @property
     def withdrawals(self) -> Mapping[int, Withdrawal]:

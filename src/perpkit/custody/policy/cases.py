@@ -8,10 +8,10 @@ import attrs
 
 from perpkit.custody.digest import request_digest
 from perpkit.custody.move import is_move
-from perpkit.custody.policy.structure import new_converter, structure
 from perpkit.custody.policy.text import read_toml
 from perpkit.errors import ConfigError
 from perpkit.plugin.hint import did_you_mean
+from perpkit.plugin.structure import new_converter, structure
 from perpkit.ports.custody.chain import Outpoint, Output
 from perpkit.ports.custody.hsm import Attestation
 from perpkit.ports.custody.nomination import Opening, Transcript

@@ -20,9 +20,9 @@ from perpkit.custody.policy.rules_request import (
     Velocity,
     Window,
 )
-from perpkit.custody.policy.structure import new_converter, structure
 from perpkit.errors import ConfigError
 from perpkit.plugin.hint import did_you_mean
+from perpkit.plugin.structure import new_converter, structure
 
 VERSION = 1
 KINDS: dict[str, type[Rule]] = {

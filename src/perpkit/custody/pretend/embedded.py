@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from perpkit.custody.desk.actors import Staff, WillingMember
+from perpkit.custody.desk.core import Core
 from perpkit.custody.desk.desk import Desk
 from perpkit.custody.desk.desk_custody import DeskCustody
 from perpkit.custody.desk.log import AuditLog, MemoryLog, SqliteLog
@@ -90,20 +91,22 @@ class PretendWorld:
             facts=lambda case: desks[0].facts(case),  # noqa: PLW0108 - there is no desk yet
         )
         desk = Desk(
-            asset=self.asset,
-            asset_id=self._asset_id,
-            chain=self.chain,
-            wallets=self.wallets(),
-            gate=gate,
-            policy=load_policy(setup.policy),
-            nominator=self.nominator,
-            beacon=self.beacon,
-            people=setup.people,
-            keys=setup.keys,
-            scheme=self.scheme,
-            log=log,
-            clock=clock,
-            terms=setup.terms,
+            Core(
+                asset=self.asset,
+                asset_id=self._asset_id,
+                chain=self.chain,
+                wallets=self.wallets(),
+                gate=gate,
+                policy=load_policy(setup.policy),
+                nominator=self.nominator,
+                beacon=self.beacon,
+                people=setup.people,
+                keys=setup.keys,
+                scheme=self.scheme,
+                log=log,
+                clock=clock,
+                terms=setup.terms,
+            )
         )
         desks.append(desk)
         return desk

@@ -7,7 +7,7 @@ import attrs
 
 from perpkit.custody.desk.actors import Staff, WillingMember
 from perpkit.custody.desk.address_book import destination_digest
-from perpkit.custody.desk.core import DeskTerms
+from perpkit.custody.desk.core import Core, DeskTerms
 from perpkit.custody.desk.desk import Desk
 from perpkit.custody.desk.desk_custody import DeskCustody
 from perpkit.custody.desk.log import MemoryLog
@@ -98,20 +98,22 @@ class Company:
         self.gate = self.new_gate(world.token, policy_text())
         self.wallet = world.wallet()
         self.desk = Desk(
-            asset=ASSET,
-            asset_id=self.asset,
-            chain=world.chain,
-            wallets={"cold": self.wallet},
-            gate=self.gate,
-            policy=load_policy(policy_text()),
-            nominator=self.nominator,
-            beacon=self.beacon,
-            people=self.people,
-            keys=self.keys,
-            scheme=world.scheme,
-            log=self.log,
-            clock=self.clock,
-            terms=DeskTerms(confirmations=CONFIRMATIONS, resume_quorum={"officer": 2}, expiry_ns=7 * 24 * HOUR_NS),
+            Core(
+                asset=ASSET,
+                asset_id=self.asset,
+                chain=world.chain,
+                wallets={"cold": self.wallet},
+                gate=self.gate,
+                policy=load_policy(policy_text()),
+                nominator=self.nominator,
+                beacon=self.beacon,
+                people=self.people,
+                keys=self.keys,
+                scheme=world.scheme,
+                log=self.log,
+                clock=self.clock,
+                terms=DeskTerms(confirmations=CONFIRMATIONS, resume_quorum={"officer": 2}, expiry_ns=7 * 24 * HOUR_NS),
+            )
         )
         self.signers = {name: self._signer(name) for name in PLACES}
         self.staff = Staff(
