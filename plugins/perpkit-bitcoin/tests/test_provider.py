@@ -16,7 +16,7 @@ from perpkit.engine.config import ExchangeConfig
 from perpkit.engine.exchange import Exchange
 from perpkit.errors import ConfigError, CustodyError
 from perpkit.model.command import ResumeExchange
-from perpkit.model.event import BreachFound, HoldingsCompared, Rejected
+from perpkit.model.event import BreachFound, DepositCredited, HoldingsCompared, Rejected
 from perpkit.model.market import MarketState
 from perpkit.model.reject import RejectReason
 from perpkit.ports.context import AssetSpec, ExchangeContext, Limits
@@ -139,6 +139,24 @@ def test_neither_exchange_nor_desk_goes_on_without_a_quorum(bank, make_party, ve
         Staff({name: officers[name]}).attend(desk)
         desk.advance()
         assert (desk.halted != halt) is resumed
+
+
+def test_what_is_lost_the_operator_makes_good_and_exchange_and_desk_go_on(bank, make_party, venue):
+    lose_one_unit(bank, make_party, venue)
+    (evidence, *_) = {each.evidence for each in events_of(venue.reconcile(), BreachFound)}
+    desk = venue.custody.desks[1]
+    bank.chain.pay(bank.cold.script_of(desk.capital_address(1)), 10_000)
+    bank.chain.mine(3)
+    (credited,) = events_of(venue.poll(), DepositCredited)
+    assert credited.amount_units == 9_999
+    Staff({name: bank.staff.members[name] for name in ("igor", "kira")}).attend(desk)
+    desk.advance()
+    assert desk.halted is None
+    venue.submit(ResumeExchange(evidence=evidence, operator=1, second_operator=2))
+    assert {(each.ledger_units, each.holdings_units) for each in events_of(venue.reconcile(), HoldingsCompared)} == {
+        (80_009_999, 80_009_999)
+    }
+    assert set(venue.exchange.market_states.values()) == {MarketState.CANCEL_ONLY}
 
 
 @pytest.mark.parametrize(

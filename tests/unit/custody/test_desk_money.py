@@ -195,6 +195,76 @@ def test_a_stolen_coin_halts_the_desk_with_both_numbers_and_only_a_quorum_resume
     office.until(State.CONFIRMED)
 
 
+def test_the_operators_money_makes_good_what_is_missing_before_it_is_capital() -> None:
+    office = Office(deposits_units=(500_000, 400))
+    office.chain.steal(
+        next(point for point, each in office.desk._core.state.deposits.items() if each.amount_units == 400)
+    )
+    office.chain.mine(3)
+    office.now_ns += 5 * MINUTE_NS
+    office.desk.advance()
+    told = office.told()
+    office.deposit(7, 900)
+    for units in (300, 550):
+        office.chain.pay(office.script_of(office.desk.capital_address(4)), units)
+        office.chain.mine(3)
+    client, capital = office.told()[len(told) :]
+    assert isinstance(client, DepositObserved)
+    assert client.amount_units == 900
+    assert isinstance(capital, CapitalObserved)
+    assert capital.amount_units == 450
+    office.desk.advance()
+    resume(office, "igor", "kira")
+    assert office.desk.halted is None
+    assert office.desk.holdings() == office.desk.recount() == 501_750
+    office.reopen()
+    assert office.told() == [*told, client, capital]
+    office.approved()
+    office.release()
+    office.until(State.CONFIRMED)
+
+
+def test_money_that_made_good_and_is_taken_back_by_the_chain_is_missing_again() -> None:
+    office = Office(deposits_units=(500_000, 400))
+    office.chain.steal(
+        next(point for point, each in office.desk._core.state.deposits.items() if each.amount_units == 400)
+    )
+    office.chain.mine(3)
+    office.desk.advance()
+    office.chain.pay(office.script_of(office.desk.capital_address(4)), 400)
+    office.chain.mine(3)
+    told = office.told()
+    assert office.desk.holdings() == 500_400
+    office.chain.reorganise(3)
+    assert office.told() == told
+    office.now_ns += 5 * MINUTE_NS
+    office.desk.advance()
+    assert office.desk.halted
+    assert "by the log there must be 500400" in office.desk.halted.reason
+
+
+def test_what_made_good_a_loss_that_the_chain_undoes_is_capital_after_all() -> None:
+    office = Office(deposits_units=(500_000, 400))
+    stolen = office.chain.steal(
+        next(point for point, each in office.desk._core.state.deposits.items() if each.amount_units == 400)
+    )
+    office.chain.mine(3)
+    office.desk.advance()
+    office.chain.pay(office.script_of(office.desk.capital_address(4)), 1_000)
+    office.chain.mine(3)
+    *_, first = office.told()
+    assert isinstance(first, CapitalObserved)
+    assert first.amount_units == 600
+    office.chain.reorganise(7, keep=True, forget=[stolen])
+    undone, again = office.told()[-2:]
+    assert undone == DepositReversed(deposit_id=first.deposit_id)
+    assert again == CapitalObserved(deposit_id=again.deposit_id, fund=4, asset=1, amount_units=1_000)
+    assert office.desk.halted
+    resume(office, "igor", "kira")
+    assert office.desk.halted is None
+    assert office.desk.holdings() == office.desk.recount() == 501_400
+
+
 def test_a_node_that_counts_something_else_halts_the_desk() -> None:
     office = Office()
     keep = office.chain.coins

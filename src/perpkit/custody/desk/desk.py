@@ -218,7 +218,11 @@ class Desk:
         return self._address(Owner(Purpose.CLIENT, account))
 
     def capital_address(self, fund: FundId) -> str:
-        """Return an address where the operator pays into an insurance fund."""
+        """Return an address where the operator pays into an insurance fund.
+
+        While coins are missing, what comes in here takes their place first; only what is left of it is told as capital.
+        So a loss is made good, and a quorum can resume.
+        """
         return self._address(Owner(Purpose.FUND, fund))
 
     def house_address(self) -> str:

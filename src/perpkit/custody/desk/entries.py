@@ -204,13 +204,17 @@ class AnswerRefused:
 
 @attrs.frozen(kw_only=True)
 class Credited:
-    """Money came in and is deep enough. The entry's number is the deposit's id; owner CHANGE: nobody knows whose."""
+    """Money came in and is deep enough. The entry's number is the deposit's id; owner CHANGE: nobody knows whose.
+
+    `restores_units` of it take the place of coins that are missing, and are credited to nobody.
+    """
 
     owner: Owner
     index: int
     outpoint: Outpoint
     amount_units: Units
     block: BlockRef
+    restores_units: Units = 0
 
 
 @attrs.frozen(kw_only=True)

@@ -21,8 +21,8 @@ def follow(core: Core) -> None:
         last = core.followed or core.state.counted_block
         if last and not _is_active(core, last, tip):
             core.halt(f"the chain took back block {last.height}, deeper than {core.terms.confirmations} confirmations")
-        _take_money(core, view)
         _take_mined(core, view)
+        _take_money(core, view)
         core.followed = view.block
     state = core.state
     if state.counted_block is None or core.clock() - state.counted_ns >= core.terms.reconcile_ns:
@@ -70,22 +70,38 @@ def recount(core: Core, view: View) -> Units:
 
 
 def _take_money(core: Core, view: View) -> None:
-    state = core.state
-    gone = [deposit for point, deposit in state.deposits.items() if point not in view.received]
-    for deposit in gone:
-        core.note(entries.Reversed(deposit_id=deposit.number))
-        core.halt(f"the chain took back deposit {deposit.number}")
-    for point, received in view.received.items():
-        if point not in state.deposits and _is_deposit(received):
-            core.note(
-                entries.Credited(
-                    owner=received.owner,
-                    index=received.index,
-                    outpoint=point,
-                    amount_units=received.amount_units,
-                    block=received.block,
-                )
+    for point, deposit in list(core.state.deposits.items()):
+        if point not in view.received:
+            core.note(entries.Reversed(deposit_id=deposit.number))
+            core.halt(f"the chain took back deposit {deposit.number}")
+        elif 0 < deposit.restores_units <= -_missing_units(core, view):
+            # It is credited anew, since nothing is missing.
+            core.note(entries.Reversed(deposit_id=deposit.number))
+            core.halt(f"the chain gave back what deposit {deposit.number} had made good")
+    for received in _new_deposits(core, view):
+        # The house makes good what is missing before it pays in anything.
+        is_capital = received.owner.purpose is Purpose.FUND
+        restores_units = max(0, min(received.amount_units, _missing_units(core, view))) if is_capital else 0
+        core.note(
+            entries.Credited(
+                owner=received.owner,
+                index=received.index,
+                outpoint=received.outpoint,
+                amount_units=received.amount_units,
+                block=received.block,
+                restores_units=restores_units,
             )
+        )
+
+
+def _new_deposits(core: Core, view: View) -> list[Received]:
+    return [each for point, each in view.received.items() if point not in core.state.deposits and _is_deposit(each)]
+
+
+def _missing_units(core: Core, view: View) -> Units:
+    """Return what will be missing once all that came in is credited; below zero: what is too much."""
+    credited_next = sum(each.amount_units for each in _new_deposits(core, view))
+    return core.state.expected_units + credited_next - holdings(view)
 
 
 def _take_mined(core: Core, view: View) -> None:

@@ -28,13 +28,19 @@ from perpkit.units import Nanos, Units
 
 @attrs.frozen(kw_only=True)
 class Deposit:
-    """Money that was credited under the number of its entry."""
+    """Money that came in under the number of its entry; all but `restores_units` of it was credited."""
 
     number: int
     owner: Owner
     outpoint: Outpoint
     amount_units: Units
     block: BlockRef
+    restores_units: Units = 0
+
+    @property
+    def credited_units(self) -> Units:
+        """What the exchange was told."""
+        return self.amount_units - self.restores_units
 
 
 @attrs.frozen(kw_only=True)
@@ -190,16 +196,25 @@ class DeskState:
     def _apply_money(self, step: entries.MoneyStep, number: int) -> None:
         if isinstance(step, entries.Reversed):
             deposit = self.deposits.pop(self._deposit_points.pop(step.deposit_id))
-            self.expected_units -= deposit.amount_units
-            self.told.append((number, DepositReversed(deposit_id=deposit.number)))
+            self.expected_units -= deposit.credited_units
+            if deposit.credited_units:
+                self.told.append((number, DepositReversed(deposit_id=deposit.number)))
             return
-        owner, amount_units = step.owner, step.amount_units
-        self.deposits[step.outpoint] = Deposit(
-            number=number, owner=owner, outpoint=step.outpoint, amount_units=amount_units, block=step.block
+        owner = step.owner
+        deposit = self.deposits[step.outpoint] = Deposit(
+            number=number,
+            owner=owner,
+            outpoint=step.outpoint,
+            amount_units=step.amount_units,
+            block=step.block,
+            restores_units=step.restores_units,
         )
         self._deposit_points[number] = step.outpoint
         self.used[owner] = max(self.used.get(owner, -1), step.index)
+        amount_units = deposit.credited_units
         self.expected_units += amount_units
+        if not amount_units:
+            return
         command: Command
         if owner.purpose is Purpose.FUND:
             command = CapitalObserved(
