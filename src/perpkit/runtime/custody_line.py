@@ -24,7 +24,7 @@ class CustodyLine:
     """
 
     def __init__(self, custody: Custody) -> None:
-        self.faults = 0
+        self.faults: int = 0
         self._custody = custody
         self._unheard: dict[int, list[ForCustody]] = {}
         self._cursor = 0

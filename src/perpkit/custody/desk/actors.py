@@ -39,7 +39,7 @@ class WillingMember:
     ) -> None:
         self.name = name
         self.pen = pen
-        self.signers = dict(signers)
+        self.signers: dict[tuple[str, KeyName], Signer] = dict(signers)
         self._nominator = nominator
         self._secret = secret
         self._agrees_to = agrees_to
@@ -91,7 +91,7 @@ class Staff:
     """Everybody who works with a desk. Each member has what is theirs alone, so that one can be made to misbehave."""
 
     def __init__(self, members: Mapping[PersonName, Member]) -> None:
-        self.members = dict(members)
+        self.members: dict[PersonName, Member] = dict(members)
 
     def attend(self, desk: Desk) -> Sequence[Refusal]:
         """Let everybody answer all that they are asked, until nobody has more to say; return what was refused."""

@@ -23,7 +23,7 @@ class DeskCustody:
     def __init__(self, desks: Mapping[AssetId, Desk]) -> None:
         if len({id(desk.log) for desk in desks.values()}) != 1:
             raise ConfigError("expected desks that share one log: deposit ids are numbers of its entries")
-        self.desks = dict(desks)
+        self.desks: dict[AssetId, Desk] = dict(desks)
 
     def requested(self, held: WithdrawalHeld, /) -> None:
         """Begin to decide about a withdrawal."""

@@ -83,13 +83,13 @@ class DeskState:
     """
 
     def __init__(self, asset: str, asset_id: AssetId) -> None:
-        self.number = 0
+        self.number: int = 0
         self.withdrawals: dict[int, Withdrawal] = {}
         self.open: dict[int, Withdrawal] = {}
         self.deposits: dict[Outpoint, Deposit] = {}
         self.addresses: dict[Owner, int] = {}
         self.used: dict[Owner, int] = {}
-        self.change_next = 0
+        self.change_next: int = 0
         self.destinations: dict[int, Destination] = {}
         self.removed: set[int] = set()
         self.account_changes: dict[AccountId, dict[str, Nanos]] = {}

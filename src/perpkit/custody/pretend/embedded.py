@@ -27,6 +27,9 @@ from perpkit.custody.setup import Setup, read_setup
 from perpkit.errors import ConfigError
 from perpkit.model.ids import AccountId, AssetId, FundId
 from perpkit.ports.context import ExchangeContext
+from perpkit.ports.custody.hsm import HsmToken
+from perpkit.ports.custody.nomination import BeaconSource, Nominator
+from perpkit.ports.custody.people import SignatureScheme
 from perpkit.ports.custody.wallet import Partial, UnsignedTransaction
 from perpkit.units import Nanos, Units
 
@@ -55,19 +58,19 @@ class PretendWorld:
     def __init__(self, asset: str, asset_id: AssetId, setup: Setup, memory: Callable[[str], GateMemory]) -> None:
         self.asset = asset
         self.setup = setup
-        self.scheme = HmacScheme()
-        self.nominator = setup.nomination.nominator()
+        self.scheme: SignatureScheme = HmacScheme()
+        self.nominator: Nominator = setup.nomination.nominator()
         self._asset_id = asset_id
         self._hsm_public = _hex(setup.hsm, "public")
         wallets = self.wallets()
         check_keys(wallets, setup.keys, setup.people)
-        self.chain = MemoryChain(next(iter(wallets.values())).check)
-        self.beacon = ChainBeacon(self.chain, setup.nomination.beacon_depth)
-        self.gate_memory = memory("gate")
-        self.token = InsecureSoftHsm(
+        self.chain: MemoryChain = MemoryChain(next(iter(wallets.values())).check)
+        self.beacon: BeaconSource = ChainBeacon(self.chain, setup.nomination.beacon_depth)
+        self.gate_memory: GateMemory = memory("gate")
+        self.token: HsmToken = InsecureSoftHsm(
             HmacPen(self._hsm_public), self.scheme, serial=f"soft-{asset}", memory=memory("hsm")
         )
-        self.staff = Staff({name: self._member(name) for name in setup.people})
+        self.staff: Staff = Staff({name: self._member(name) for name in setup.people})
 
     def wallets(self) -> dict[str, PlainWallet]:
         """Return the wallets as one party makes them of the setup, for itself."""
@@ -187,7 +190,7 @@ class EmbeddedVault(DeskCustody):
         if where:
             where.mkdir(parents=True, exist_ok=True)
         self._memories: list[SqliteMemory] = []
-        self.log = SqliteLog(where / "custody.sqlite") if where else MemoryLog()
+        self.log: AuditLog = SqliteLog(where / "custody.sqlite") if where else MemoryLog()
         self.worlds: Mapping[AssetId, PretendWorld] = {
             number: PretendWorld(asset.name, number, setup, self._memory(where, asset.name))
             for number, asset in context.assets.items()

@@ -116,8 +116,8 @@ class PlainWallet:
             raise CustodyError(f"the HSM's key {hsm[0]} is among the others: it would count twice")
         self.name = name
         self.threshold = threshold
-        self.keys = tuple(keys)
-        self.hsm_key = None if hsm is None else hsm[0]
+        self.keys: tuple[KeyName, ...] = tuple(keys)
+        self.hsm_key: KeyName | None = None if hsm is None else hsm[0]
         self._publics = dict(keys)
         self._hsm = {} if hsm is None else {hsm[0]: hsm[1]}
         self._scheme = scheme

@@ -21,11 +21,13 @@ from perpkit.custody.policy import load_policy
 from perpkit.engine.compose import build_journal
 from perpkit.engine.config import ExchangeConfig
 from perpkit.engine.exchange import Exchange
+from perpkit.model.ids import AssetId
 from perpkit.plugin import Registry
 from perpkit.ports.custody.hsm import HsmToken
 from perpkit.ports.custody.people import KeyPlace, Person, PersonName
 from perpkit.ports.custody.policy import Approval, Facts
 from perpkit.ports.custody.signing import Case
+from perpkit.ports.custody.wallet import WalletBackend
 from perpkit.runtime import Venue
 from perpkit.simulate.custody.world import HSM_KEY, World
 from perpkit.simulate.world import ASSET, configuration
@@ -79,25 +81,25 @@ class Company:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.clock = Clock()
-        self.nominator = CommitReveal()
-        self.beacon = ChainBeacon(world.chain, 1)
-        self.people = {
+        self.clock: Clock = Clock()
+        self.nominator: CommitReveal = CommitReveal()
+        self.beacon: ChainBeacon = ChainBeacon(world.chain, 1)
+        self.people: dict[PersonName, Person] = {
             name: Person(name=name, roles=roles, public=world.pen(name).public) for name, roles in ROLES.items()
         }
-        self.keys = tuple(
+        self.keys: tuple[KeyPlace, ...] = tuple(
             KeyPlace(key=name, wallet="cold", person=name, place=place, online=online, public=world.key_public(name))
             for name, (place, online) in PLACES.items()
         )
         check_keys({"cold": world.wallet()}, self.keys, self.people)
         config, registry = ExchangeConfig.from_text(configuration("stepped")), Registry.builtin()
         exchange = Exchange.of(config, registry)
-        self.asset = exchange.asset(ASSET).id
-        self.log = MemoryLog()
-        self.gate_memory = RamMemory()
-        self.gate = self.new_gate(world.token, policy_text())
-        self.wallet = world.wallet()
-        self.desk = Desk(
+        self.asset: AssetId = exchange.asset(ASSET).id
+        self.log: MemoryLog = MemoryLog()
+        self.gate_memory: RamMemory = RamMemory()
+        self.gate: ReleaseGate = self.new_gate(world.token, policy_text())
+        self.wallet: WalletBackend = world.wallet()
+        self.desk: Desk = Desk(
             Core(
                 asset=ASSET,
                 asset_id=self.asset,
@@ -115,8 +117,8 @@ class Company:
                 terms=DeskTerms(confirmations=CONFIRMATIONS, resume_quorum={"officer": 2}, expiry_ns=7 * 24 * HOUR_NS),
             )
         )
-        self.signers = {name: self._signer(name) for name in PLACES}
-        self.staff = Staff(
+        self.signers: dict[PersonName, CarefulSigner] = {name: self._signer(name) for name in PLACES}
+        self.staff: Staff = Staff(
             {
                 name: WillingMember(
                     name,
@@ -129,7 +131,7 @@ class Company:
             }
         )
         journal = build_journal(config, registry, exchange.manifest, "")
-        self.venue = Venue(exchange, DeskCustody({self.asset: self.desk}), journal, clock=self.clock)
+        self.venue: Venue = Venue(exchange, DeskCustody({self.asset: self.desk}), journal, clock=self.clock)
 
     def new_gate(self, token: HsmToken, policy: str) -> ReleaseGate:
         """Return a gate with the memory of the one there is: as it would be after a restart."""

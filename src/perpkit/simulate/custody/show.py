@@ -27,7 +27,7 @@ class Show:
     """
 
     def __init__(self, world: World, say: Say) -> None:
-        self.company = Company(world)
+        self.company: Company = Company(world)
         self._say = say
         self._told = 0
         self.company.venue.subscribe(self._exchange)
