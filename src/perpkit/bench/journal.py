@@ -188,6 +188,9 @@ def syncs_of(frames: Iterable[Frame]) -> list[int]:
     """Return with how many syncs the commands of each round became durable.
 
     Frames of one sync say the same about what was durable before them.
+
+    Rounds:
+        A frame belongs to the round in which its first command was.
     """
     rounds: list[set[int]] = []
     for frame in frames:

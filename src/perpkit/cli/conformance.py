@@ -62,7 +62,11 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run pytest over the suite; return its exit code."""
+    """Run pytest over the suite; return its exit code.
+
+    Raises:
+        ConfigError: there is no such port or provider, an option does not fit, or something needed is not installed.
+    """
     key, _, name = arguments.provider.partition("=")
     port = next((each for each in PORTS if each.key == key), None)
     if port is None or not name:

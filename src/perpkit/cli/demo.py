@@ -42,7 +42,11 @@ def add_parser(subparsers: Any) -> None:
 
 
 def demo(arguments: argparse.Namespace) -> int:
-    """Run every policy on the same path and people, print the table, write the report and the logs."""
+    """Run every policy on the same path and people, print the table, write the report and the logs.
+
+    Raises:
+        ConfigError: an option does not fit, or the journal's directory has something in it.
+    """
     if arguments.list:
         for name, each in SCENARIOS.items():
             print(f"{name}: {each.summary}")

@@ -226,7 +226,11 @@ class Desk:
 
 
 def end_ns(order: PlaceOrder) -> Nanos:
-    """Return when an order ends, 0 when it does not: a day's at the midnight after it was placed."""
+    """Return when an order ends, 0 when it does not: a day's at the midnight after it was placed.
+
+    Rounds:
+        Up to the midnight; an order of midnight has the whole day.
+    """
     if order.time_in_force is TimeInForce.DAY:
         return (div_floor(order.time_ns, DAY_NS) + 1) * DAY_NS
     return order.expires_ns

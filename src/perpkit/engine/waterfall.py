@@ -44,7 +44,11 @@ def lock_breaches(core: Core, moved: Sequence[MarketId], handled: set[PoolKey]) 
 
 
 def liquidate(core: Core, budget: int) -> int:
-    """Work the queue from its head, asking the policy again after each step; return the work done."""
+    """Work the queue from its head, asking the policy again after each step; return the work done.
+
+    Raises:
+        PartFaultError: the policy asks for steps that change nothing.
+    """
     done = 0
     while core.queue and done < budget:
         entry = core.queue[0]

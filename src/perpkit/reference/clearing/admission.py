@@ -56,13 +56,13 @@ def fit(
 ) -> Admitted | Rejected:
     """Return what an order would trade and set aside if its account can afford it, or say what else is in its way.
 
+    Rounds:
+        What is set aside, up.
+
     Rejects:
         In the order of `RejectReason`: market-state, account-locked, size-not-positive, size-above-maximum,
         price-out-of-bounds, flags-conflict, position-mode, no-mark, no-reference-price, too-many-orders, order-check,
         nothing-to-reduce, past-bankruptcy, would-cross, cannot-fill, cost-cap.
-
-    Rounds:
-        What is set aside, up.
 
     Cost:
         One plan of the book.

@@ -26,7 +26,11 @@ class FillSide:
 
 
 def settle_side(state: State, side: FillSide) -> None:
-    """Settle one side of a trade: funding, position, realised result, fee, margin of an isolated position."""
+    """Settle one side of a trade: funding, position, realised result, fee, margin of an isolated position.
+
+    Rounds:
+        The margin that an isolated position keeps after a part was closed, up.
+    """
     account, slot = side.account, side.slot
     before = state.peek(account, slot).size_lots
     margin_before = _isolated_balance(state, account, slot)
@@ -226,7 +230,11 @@ def hand_over(state: State, account: AccountId, slot: Slot, size_before: Lots) -
 
 
 def free_margin(state: State, account: AccountId, slot: Slot, size_before: Lots) -> None:
-    """Give back the margin of what was closed of an isolated position off the book; the rest keeps its share."""
+    """Give back the margin of what was closed of an isolated position off the book; the rest keeps its share.
+
+    Rounds:
+        What it keeps, up.
+    """
     margin = _isolated_balance(state, account, slot)
     if margin:
         keep = div_ceil(margin * abs(state.peek(account, slot).size_lots), max(abs(size_before), 1))
