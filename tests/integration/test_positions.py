@@ -187,6 +187,18 @@ def test_one_click_closes_no_more_than_there_is(exchange: Exchange) -> None:
     assert (position(exchange), resting(exchange)) == ((0, 0), [])
 
 
+def test_one_click_closes_a_position_that_is_larger_than_any_order_may_be(make_exchange: Make) -> None:
+    exchange = make_exchange({"order_max": 6}, {"order_max": 6}, deposits={TRADER: "50000", MAKER: "50000"})
+    for market in ("PERP-1", "PERP-2", "PERP-1", "PERP-2"):
+        trade(exchange, 5, 100, market=market)
+    for market in ("PERP-1", "PERP-2"):
+        offer(exchange, BUY, (100, 5), (99, 5), market=market)
+    assert exchange.close(TRADER, "PERP-1", price=99).rejected is R.SIZE_ABOVE_MAXIMUM
+    assert exchange.close(TRADER, "PERP-1").rejected is None
+    assert exchange.close_all(TRADER).rejected is None
+    assert [position(exchange), position(exchange, market=2)] == [(0, 0), (0, 0)]
+
+
 def test_one_click_closes_at_a_limit_and_waits_for_the_rest(exchange: Exchange) -> None:
     trade(exchange, 10, 100)
     exchange.place(TRADER, "PERP-1", BUY, 3, 90)

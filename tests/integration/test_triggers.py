@@ -403,6 +403,19 @@ def test_a_stop_of_the_whole_position_closes_whatever_it_has_become(exchange):
     assert size_of(exchange, 1) == 0
 
 
+def test_a_stop_of_the_whole_position_closes_one_that_is_larger_than_any_order_may_be(make_exchange):
+    exchange = make_exchange({"order_max": 12}, deposits=RICH)
+    move(exchange, 100)
+    exchange.place(9, PERP, BUY, 12, 94, position_id=1)
+    exchange.place(9, PERP, BUY, 12, 94, position_id=2)
+    for _ in range(2):
+        exchange.place(9, PERP, SELL, 10, 100)
+        exchange.place(1, PERP, BUY, 10, 100)
+    placed = exchange.place(1, PERP, SELL, 0, trigger=stop(95), close=True)
+    assert fired(move(exchange, 95)) == [placed.sequence]
+    assert size_of(exchange, 1) == 0
+
+
 def test_a_stop_of_the_whole_position_goes_when_the_position_is_gone(exchange):
     exchange.place(1, PERP, BUY, 10)
     placed = exchange.place(1, PERP, SELL, 0, trigger=stop(95), close=True)

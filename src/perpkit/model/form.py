@@ -17,7 +17,9 @@ def refuse(order: PlaceOrder, market: MarketSpec) -> RejectReason | None:
     whole_position = order.close and order.trigger is not None and order.size_lots == 0
     if order.size_lots <= 0 and not whole_position:
         return RejectReason.SIZE_NOT_POSITIVE
-    if order.size_lots > market.order_max_lots:
+    # What closes at the market is cut to its position and never rests, so that nobody is stuck in a large one.
+    closes_now = order.close and order.is_market
+    if order.size_lots > market.order_max_lots and not closes_now:
         return RejectReason.SIZE_ABOVE_MAXIMUM
     if not (_listed(market, order.price_ticks) or (_may_lack_price(order) and order.price_ticks == 0)):
         return RejectReason.PRICE_OUT_OF_BOUNDS

@@ -84,7 +84,8 @@ def _fire(core: Core, waiting: Waiting, price: Ticks) -> int:
     links.took(core, waiting.id)
     if waiting.whole_position:
         size = abs(core.position_lots(order.account, order.market, order.position_id))
-        order = attrs.evolve(order, size_lots=min(size, core.config.markets[order.market].order_max_lots))
+        most = size if order.is_market else core.config.markets[order.market].order_max_lots
+        order = attrs.evolve(order, size_lots=min(size, most))
     rules.go_live(core, order, waiting.id)
     return 1 + work_in(core.events[before:])
 
