@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constrain
 INSTALL := $(PIP) --build-constraint constraints.txt
 PLUGINS := $(patsubst plugins/%/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 
-.PHONY: help demo test soak native-checks torture mutation peers lint types layers docs reference check clean
+.PHONY: help demo test soak soak-exchange soak-book native-checks torture mutation peers lint types layers docs reference check clean
 .NOTPARALLEL:
 .SECONDEXPANSION:
 
@@ -20,7 +20,9 @@ help:
 	@echo "make lint | types | layers     ruff | mypy | import-linter"
 	@echo "make docs                      build the documentation into site/"
 	@echo "make reference                 write the reference pages that are made from the code"
-	@echo "make soak [ARGS='--seeds 40']  every command on seeded exchanges under faults: 20 million over 2,000 seeds"
+	@echo "make soak                      soak-exchange and soak-book, one after the other: hours"
+	@echo "make soak-exchange [ARGS='--seeds 40']  every command on seeded exchanges under faults: 20 million over 2,000 seeds"
+	@echo "make soak-book                 10 million random commands, the native book beside the reference"
 	@echo "make torture                   a million cuts, 100,000 flipped bits, 1,000 kills"
 	@echo "make native-checks [ARGS=overflow]  the native book, trapping overflow and watching every access to memory"
 	@echo "make mutation                  which changes to the money modules no test notices"
@@ -38,8 +40,14 @@ test: $(STAMPS)/test $(PLUGINS:%=$(STAMPS)/plugin-%)
 	[ -z "$$unbuilt" ] || echo "plugins that could not be built:$$unbuilt (see $(STAMPS)/plugin-*.log)"; \
 	set -x; $(BIN)/python -m pytest -q -n auto --dist loadfile $$ignore $(ARGS)
 
-soak: $(STAMPS)/test
+soak: soak-exchange soak-book
+
+soak-exchange: $(STAMPS)/test
 	$(BIN)/python -m tests.simulation.run $(ARGS)
+
+soak-book: $(STAMPS)/plugin-perpkit-fast
+	@[ -e $(STAMPS)/plugin-perpkit-fast ] || { echo "perpkit-fast could not be built: see $(STAMPS)/plugin-perpkit-fast.log"; exit 1; }
+	PERPKIT_FAST_COMMANDS=10000000 $(BIN)/python -m pytest -q -n auto plugins/perpkit-fast/tests/test_same_to_the_bit.py
 
 native-checks: $(STAMPS)/test
 	for check in $(or $(ARGS),overflow memory); do plugins/perpkit-fast/checks.sh $$check $(abspath $(BIN))/python || exit 1; done
