@@ -5,6 +5,7 @@ import pytest
 
 from perpkit.plugin import NoOptions
 from perpkit.ports.deleveraging import Share
+from perpkit.reference.deleveraging_pro_rata import ProRataDeleveraging
 from perpkit.reference.deleveraging_ranked import RankedDeleveraging
 from perpkit.testing.conformance import broken, rules_of
 from perpkit.testing.conformance.deleveraging import DeleveragingConformance
@@ -13,6 +14,11 @@ from perpkit.testing.conformance.deleveraging import DeleveragingConformance
 class TestRanked(DeleveragingConformance):
     def make(self, context):
         return RankedDeleveraging(context, NoOptions())
+
+
+class TestProRata(DeleveragingConformance):
+    def make(self, context):
+        return ProRataDeleveraging(context, NoOptions())
 
 
 class WaterFilling(RankedDeleveraging):

@@ -5,7 +5,13 @@ import json
 import pytest
 
 from perpkit.plugin import NoOptions
-from perpkit.reference.funding import NoFunding, PremiumFunding, PremiumFundingOptions
+from perpkit.reference.funding import (
+    HourlyFunding,
+    HourlyFundingOptions,
+    NoFunding,
+    PremiumFunding,
+    PremiumFundingOptions,
+)
 from perpkit.testing.conformance import broken, rules_of
 from perpkit.testing.conformance.funding import FundingConformance
 from perpkit.units import HOUR_NS, SCALE
@@ -14,6 +20,11 @@ from perpkit.units import HOUR_NS, SCALE
 class TestPremium(FundingConformance):
     def make(self, context):
         return PremiumFunding(context, PremiumFundingOptions())
+
+
+class TestHourly(FundingConformance):
+    def make(self, context):
+        return HourlyFunding(context, HourlyFundingOptions())
 
 
 class TestNone(FundingConformance):

@@ -8,6 +8,7 @@ import pytest
 from perpkit.plugin import NoOptions
 from perpkit.ports.insurance import FundMove
 from perpkit.reference.insurance_pool import POOL, PoolInsurance
+from perpkit.reference.insurance_protection import ProtectionInsurance, ProtectionOptions
 from perpkit.testing.conformance import broken, rules_of
 from perpkit.testing.conformance.insurance import InsuranceConformance
 from perpkit.units import HOUR_NS
@@ -16,6 +17,18 @@ from perpkit.units import HOUR_NS
 class TestPool(InsuranceConformance):
     def make(self, context):
         return PoolInsurance(context, NoOptions())
+
+
+class TestProtection(InsuranceConformance):
+    def make(self, context):
+        return ProtectionInsurance(context, ProtectionOptions())
+
+
+class TestProtectionWithACap(InsuranceConformance):
+    """Market 1 meets its cap within the exercise, and is paid again a day later."""
+
+    def make(self, context):
+        return ProtectionInsurance(context, ProtectionOptions(window_cap_units=100))
 
 
 class DailyAllowance:

@@ -5,7 +5,7 @@ import pytest
 
 from perpkit.model.price import LeftOut, PriceState
 from perpkit.plugin import NoOptions
-from perpkit.reference.index_weighted import WeightedIndex, WeightedIndexOptions
+from perpkit.reference.index_weighted import WeightedIndex, WeightedIndexOptions, WeightedMedianIndex
 from perpkit.reference.marks import FairBasisMark, IndexMark
 from perpkit.testing.conformance import IndexPriceConformance, MarkPriceConformance, broken
 
@@ -13,6 +13,11 @@ from perpkit.testing.conformance import IndexPriceConformance, MarkPriceConforma
 class TestWeighted(IndexPriceConformance):
     def make(self, context):
         return WeightedIndex(context, WeightedIndexOptions())
+
+
+class TestWeightedMedian(IndexPriceConformance):
+    def make(self, context):
+        return WeightedMedianIndex(context, WeightedIndexOptions())
 
 
 class TestIndexMark(MarkPriceConformance):

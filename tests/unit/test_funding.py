@@ -9,7 +9,14 @@ from perpkit.model.order import Level
 from perpkit.model.price import IndexPrice, Mark, PriceState, PricingInputs
 from perpkit.plugin import NoOptions
 from perpkit.ports.context import Limits, MarketContext
-from perpkit.reference.funding import NoFunding, PremiumFunding, PremiumFundingOptions, impact_price
+from perpkit.reference.funding import (
+    HourlyFunding,
+    HourlyFundingOptions,
+    NoFunding,
+    PremiumFunding,
+    PremiumFundingOptions,
+    impact_price,
+)
 from perpkit.units import HOUR_NS, Scale
 
 NOW = 1_584_000_000_000_000_000
@@ -45,6 +52,10 @@ def premium(**options: int) -> PremiumFunding:
     return PremiumFunding(MarketContext(market=LINEAR, limits=Limits()), PremiumFundingOptions(**options))
 
 
+def hourly(**options: int) -> HourlyFunding:
+    return HourlyFunding(MarketContext(market=LINEAR, limits=Limits()), HourlyFundingOptions(**options))
+
+
 def levels(*rows: tuple[int, int]) -> tuple[Level, ...]:
     return tuple(Level(price_ticks=price, size_lots=size, orders=1) for price, size in rows)
 
@@ -57,7 +68,10 @@ def sample(model: PremiumFunding, index: int, bids: tuple[Level, ...] = (), asks
 
 def rate_of(*premiums_ppb: int, **options: int) -> int:
     """Return the rate after samples of these premiums."""
-    model = premium(**options)
+    return rate_after(premium(**options), *premiums_ppb)
+
+
+def rate_after(model: PremiumFunding, *premiums_ppb: int) -> int:
     for wanted in premiums_ppb:
         at = levels((1_000_000_000 + wanted, 1))
         sample(model, 1_000_000_000, bids=at if wanted > 0 else (), asks=at if wanted < 0 else ())
@@ -196,6 +210,44 @@ def test_what_was_dumped_goes_on_where_it_stopped() -> None:
     for one in (model, copy):
         sample(one, 10_000, bids=levels((10_030, 1)))
     assert copy.rate_ppb() == model.rate_ppb() == 2_000_000
+
+
+# An eighth every hour.
+
+
+@pytest.mark.parametrize(
+    ("premium_ppb", "expected"),
+    [
+        (0, 12_500),  # the interest of 0.01 % for eight hours
+        (10_000_000, 1_187_500),  # 1 % is drawn to 0.95 %
+        (-10_000_000, -1_187_500),
+        (320_500_000, 40_000_000),  # 32 %, and 4 % an hour are the cap
+        (320_500_008, 40_000_000),
+        (320_499_992, 39_999_999),
+        (-900_000_000, -40_000_000),
+    ],
+)
+def test_an_hour_costs_an_eighth_of_the_rate_for_eight_hours_and_at_most_the_cap(
+    premium_ppb: int, expected: int
+) -> None:
+    assert rate_after(hourly(), premium_ppb) == expected
+
+
+@pytest.mark.parametrize(("premium_ppb", "expected"), [(4, 0), (12, 2), (-12, -2), (13, 2), (20, 2), (21, 3)])
+def test_the_eighth_is_rounded_half_to_even(premium_ppb: int, expected: int) -> None:
+    assert rate_after(hourly(interest_ppb=0, clamp_ppb=0), premium_ppb) == expected
+
+
+def test_the_mean_is_of_the_samples_of_one_hour() -> None:
+    model = hourly(interest_ppb=0, clamp_ppb=0)
+    rate_after(model, 8_000, 24_000)
+    assert model.close(NOW) == 2_000
+    assert rate_after(model, 80_000) == 10_000
+
+
+def test_an_hour_ends_at_every_full_hour() -> None:
+    model = hourly()
+    assert [model.next_ns(after) for after in (0, HOUR_NS - 1, HOUR_NS)] == [HOUR_NS, HOUR_NS, 2 * HOUR_NS]
 
 
 def test_without_funding_there_is_no_stamp_and_no_rate() -> None:

@@ -1,4 +1,4 @@
-"""The weighted index: who is used, who is left out and why, and what then holds."""
+"""The weighted indexes, mean and median: who is used, who is left out and why, and what then holds."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from perpkit.model.market import Bracket, ContractKind, MarketSpec
 from perpkit.model.price import IndexPrice, LeftOut, PriceState, Quote
 from perpkit.ports.context import Limits, MarketContext
-from perpkit.reference.index_weighted import WeightedIndex, WeightedIndexOptions
+from perpkit.reference.index_weighted import WeightedIndex, WeightedIndexOptions, WeightedMedianIndex
 from perpkit.units import MINUTE_NS, SECOND_NS, Scale
 
 MARKET = MarketSpec(
@@ -36,6 +36,18 @@ def index(**options: int) -> WeightedIndex:
     return WeightedIndex(MarketContext(market=MARKET, limits=Limits()), WeightedIndexOptions(**options))
 
 
+def median(**options: int) -> WeightedMedianIndex:
+    return WeightedMedianIndex(MarketContext(market=MARKET, limits=Limits()), WeightedIndexOptions(**options))
+
+
+def weighed(*rows: tuple[int, int]) -> list[Quote]:
+    """Quote (price, weight) a source, from source 1 on."""
+    return [
+        Quote(market=1, source=source, price_ticks=price, weight=weight, at_ns=NOW)
+        for source, (price, weight) in enumerate(rows, start=1)
+    ]
+
+
 def quotes(*prices: int, at_ns: int = NOW, weight: int = 1) -> list[Quote]:
     """Quote one price a source, from source 1 on."""
     return [
@@ -49,12 +61,8 @@ def left_out(price: IndexPrice) -> list[LeftOut]:
 
 
 def test_volume_decides_how_much_a_source_counts() -> None:
-    given = [
-        Quote(market=1, source=source, price_ticks=price, weight=weight, at_ns=NOW)
-        for source, price, weight in [(1, 100, 1), (2, 110, 2), (3, 120, 5)]
-    ]
     # (100 + 220 + 600) / 8 = 115
-    assert index().update(given, NOW).price_ticks == 115
+    assert index().update(weighed((100, 1), (110, 2), (120, 5)), NOW).price_ticks == 115
 
 
 @pytest.mark.parametrize(("prices", "expected"), [((100, 101), 100), ((101, 102), 102), ((100, 101, 101), 101)])
@@ -202,6 +210,76 @@ def test_the_dump_does_not_depend_on_the_order_of_arrival() -> None:
         "price_ticks": 101,
         "quotes": [[1, 100, 1, NOW], [2, 101, 1, NOW], [3, 103, 1, NOW]],
     }
+
+
+# The median.
+
+
+def test_one_source_within_the_limit_moves_the_mean_by_its_share_and_the_median_not_at_all() -> None:
+    given = quotes(99, 100, 100, 101, 120)
+    assert left_out(median().update(given, NOW)) == [LeftOut.USED] * 5
+    # (99 + 100 + 100 + 101 + 120) / 5 = 104
+    assert index().update(given, NOW).price_ticks == 104
+    assert median().update(given, NOW).price_ticks == 100
+
+
+@pytest.mark.parametrize(("moved", "expected"), [(4, 102), (5, 110), (6, 118)])
+def test_the_median_stays_among_the_others_until_half_of_the_weight_moves(moved: int, expected: int) -> None:
+    # Of a weight of 10, `moved` says 118. The others say 100, 101 and 102, and the last of them has what is left.
+    given = weighed((100, 1), (101, 1), (102, 8 - moved), (118, moved))
+    assert median().update(given, NOW).price_ticks == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (((100, 3), (101, 2), (99, 2), (102, 4)), 101),  # 99, 100, 101 have 2, 5, 7 of 11
+        (((110, 1), (100, 1), (120, 3)), 120),  # 120 alone has 3 of 5
+        (((120, 1), (110, 1), (100, 3)), 100),
+    ],
+)
+def test_the_median_is_the_price_at_which_half_of_the_weight_is_reached(
+    rows: tuple[tuple[int, int], ...], expected: int
+) -> None:
+    assert median().update(weighed(*rows), NOW).price_ticks == expected
+
+
+@pytest.mark.parametrize(("upper", "expected"), [(102, 101), (103, 102), (105, 102), (107, 104)])
+def test_exactly_between_two_prices_the_median_is_their_mean_half_to_even(upper: int, expected: int) -> None:
+    assert median().update(weighed((99, 1), (100, 2), (upper, 3)), NOW).price_ticks == expected
+
+
+def test_a_source_without_weight_has_no_part_in_the_median_of_those_with_some() -> None:
+    assert median().update(weighed((100, 1), (102, 0), (110, 1)), NOW).price_ticks == 105
+
+
+@pytest.mark.parametrize(("prices", "expected"), [((90, 100, 101), 100), ((90, 100, 102, 103), 101)])
+def test_sources_without_any_weight_count_equally_in_the_median(prices: tuple[int, ...], expected: int) -> None:
+    assert median().update(quotes(*prices, weight=0), NOW).price_ticks == expected
+
+
+def test_the_median_leaves_out_freezes_and_takes_back_as_the_mean_does() -> None:
+    later = NOW + AGE_MAX + 1
+    steps = [
+        (quotes(100, 100), NOW),  # too few
+        (quotes(100, 100, 100, 100, 50), NOW),  # one far off
+        (quotes(100, 100, 100, 100, 104), NOW + 1),  # near again
+        (quotes(130, 140, at_ns=later + 1), later + 1),  # three are stale
+    ]
+    two = median(), index()
+    found = [[each.update(given, at_ns) for each in two] for given, at_ns in steps]
+    assert [[each.state for each in pair] for pair in found] == [
+        [state] * 2 for state in (PriceState.FROZEN, PriceState.DEGRADED, PriceState.OK, PriceState.FROZEN)
+    ]
+    assert all(one.sources == other.sources for one, other in found)
+    assert [[each.price_ticks for each in pair] for pair in found] == [[0, 0], [100, 100], [100, 101], [100, 101]]
+
+
+def test_a_frozen_median_is_dumped_with_its_last_good_price() -> None:
+    source, copy = median(), median()
+    source.update(quotes(100, 101, 109), NOW)
+    copy.load(source.dump())
+    assert copy.update([], NOW + AGE_MAX + 1).price_ticks == 101
 
 
 def test_an_index_of_no_sources_cannot_be_asked_for() -> None:

@@ -110,8 +110,7 @@ def _pay(core: Core, market: MarketId) -> Units:
     owed = sum(exposure.unpaid_units for exposure in held(core, market))
     if not owed:
         return 0
-    # What stands behind the markets before this one is not for spending.
-    drawn = min(owed, _payable(core, market, owed))
+    drawn = _payable(core, market, owed)
     if drawn > 0:
         loss = core.loss(market, drawn, Cause.INVENTORY)
         for move in core.parts.insurance.draw(loss, core.fund_balances(asset)):
@@ -147,13 +146,14 @@ def _payable(core: Core, market: MarketId, amount_units: Units) -> Units:
         if exposure.market < market:
             gains[exposure.market] += unrealized(core, exposure)
     before = sum(max(0, -gain) for gain in gains.values())
-    claim = core.loss(market, amount_units + before, Cause.INVENTORY)
-    return core.parts.insurance.payable(claim, core.fund_balances(asset)) - before
+    # What stands behind the markets before this one is not for spending.
+    left = {fund: max(0, units - before) for fund, units in core.fund_balances(asset).items()}
+    return core.parts.insurance.payable(core.loss(market, amount_units, Cause.INVENTORY), left)
 
 
 def _missing(core: Core, market: MarketId, loss: Units) -> Units:
     """Return what of a market's unrealised loss the fund may not pay."""
-    return loss - max(0, _payable(core, market, loss)) if loss else 0
+    return loss - _payable(core, market, loss) if loss else 0
 
 
 def _deleverage_excess(core: Core, exposure: Exposure) -> int:

@@ -33,11 +33,19 @@ from perpkit.ports import (
 )
 from perpkit.reference.book_price_time import PriceTimeBook
 from perpkit.reference.clearing import ReferenceClearing
+from perpkit.reference.deleveraging_pro_rata import ProRataDeleveraging
 from perpkit.reference.deleveraging_ranked import RankedDeleveraging
 from perpkit.reference.fees import MakerTakerFees, MakerTakerOptions
-from perpkit.reference.funding import NoFunding, PremiumFunding, PremiumFundingOptions
-from perpkit.reference.index_weighted import WeightedIndex, WeightedIndexOptions
+from perpkit.reference.funding import (
+    HourlyFunding,
+    HourlyFundingOptions,
+    NoFunding,
+    PremiumFunding,
+    PremiumFundingOptions,
+)
+from perpkit.reference.index_weighted import WeightedIndex, WeightedIndexOptions, WeightedMedianIndex
 from perpkit.reference.insurance_pool import PoolInsurance
+from perpkit.reference.insurance_protection import ProtectionInsurance, ProtectionOptions
 from perpkit.reference.liquidation_stepped import SteppedLiquidation
 from perpkit.reference.liquidation_takeover import TakeOverLiquidation
 from perpkit.reference.margin_tiered import TieredMargin, TieredOptions
@@ -97,6 +105,12 @@ def perpkit_index_prices() -> Iterable[Provider[IndexPriceSource]]:
             options=WeightedIndexOptions,
             summary="volume-weighted mean of fresh, near sources",
         ),
+        INDEX_PRICE.provider(
+            name="weighted-median",
+            build=WeightedMedianIndex,
+            options=WeightedIndexOptions,
+            summary="volume-weighted median of fresh, near sources",
+        ),
     ]
 
 
@@ -109,6 +123,12 @@ def perpkit_funding_models() -> Iterable[Provider[FundingModel]]:
             build=PremiumFunding,
             options=PremiumFundingOptions,
             summary="mean premium of the interval, clamped and capped",
+        ),
+        FUNDING.provider(
+            name="hourly",
+            build=HourlyFunding,
+            options=HourlyFundingOptions,
+            summary="the premium rate for eight hours, an eighth of it every hour",
         ),
         FUNDING.provider(name="none", build=NoFunding, options=NoOptions, summary="no funding"),
     ]
@@ -178,6 +198,12 @@ def perpkit_deleveragings() -> Iterable[Provider[DeleveragingPolicy]]:
         DELEVERAGING.provider(
             name="ranked", build=RankedDeleveraging, options=NoOptions, summary="profit × leverage, highest first"
         ),
+        DELEVERAGING.provider(
+            name="pro-rata",
+            build=ProRataDeleveraging,
+            options=NoOptions,
+            summary="every winner the same part of what it can bear",
+        ),
     ]
 
 
@@ -187,6 +213,12 @@ def perpkit_insurance_funds() -> Iterable[Provider[InsuranceFund]]:
     return [
         INSURANCE.provider(
             name="pool", build=PoolInsurance, options=NoOptions, summary="one fund for every market of an asset"
+        ),
+        INSURANCE.provider(
+            name="protection",
+            build=ProtectionInsurance,
+            options=ProtectionOptions,
+            summary="sub-funds for liquidations and for accidents, a cap for each market",
         ),
     ]
 

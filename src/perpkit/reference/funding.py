@@ -1,4 +1,4 @@
-"""Funding: `premium` pays what the book was above or below the index, `none` pays nothing."""
+"""Funding: `premium` pays what the book was above or below the index, `hourly` in eighths, `none` pays nothing."""
 
 import json
 from collections.abc import Sequence
@@ -47,6 +47,8 @@ class PremiumFunding:
         not bounded; from Binance's in that late samples weigh no more than early ones.
     """
 
+    _payments = 1  # in how many the rate is paid
+
     def __init__(self, context: MarketContext, options: PremiumFundingOptions) -> None:
         self._market = context.market
         self._options = options
@@ -72,7 +74,7 @@ class PremiumFunding:
         options = self._options
         mean = div_half_even(self._sum_ppb, self._samples)
         drawn = mean + _clamp(options.interest_ppb - mean, options.clamp_ppb)
-        return _clamp(drawn, options.cap_ppb)
+        return _clamp(div_half_even(drawn, self._payments), options.cap_ppb)
 
     def next_ns(self, after_ns: Nanos, /) -> Nanos | None:
         """Return the next stamp of the schedule."""
@@ -93,6 +95,35 @@ class PremiumFunding:
         """Become what `dump` wrote."""
         fields = json.loads(state)
         self._samples, self._sum_ppb = fields["samples"], fields["sum_ppb"]
+
+
+@attrs.frozen(kw_only=True)
+class HourlyFundingOptions(PremiumFundingOptions):
+    """When the `hourly` model pays, and how its rate is bounded.
+
+    Units:
+        As for `premium`, but `interest_ppb` and `clamp_ppb` are for eight hours, and `cap_ppb` is for one
+        payment.
+    """
+
+    rule: str = "FREQ=HOURLY;BYMINUTE=0;BYSECOND=0"
+    cap_ppb: Ppb = attrs.field(default=40_000_000, validator=attrs.validators.ge(0))
+
+
+class HourlyFunding(PremiumFunding):
+    """The rate of `premium` for eight hours, from the samples of one; an eighth of it is paid every hour.
+
+    The cap is on what one payment may be, so that it bounds an eighth and not the rate for eight hours.
+
+    Rounds:
+        As `premium`, and then the eighth, half to even to one part per billion.
+
+    Source:
+        Hyperliquid's formula and cap. There it is paid on the value at the index, here as all funding at the
+        mark.
+    """
+
+    _payments = 8
 
 
 class NoFunding:

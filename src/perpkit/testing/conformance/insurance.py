@@ -153,7 +153,7 @@ class InsuranceConformance(FoldConformance[InsuranceFund, ExchangeContext]):
     @law
     @given(history=HISTORY, amount=st.integers(0, 4_000), more=st.integers(1, 4_000))
     def test_larger_loss(self, history: list[tuple[int, int, bool, Units]], amount: Units, more: Units) -> None:
-        """The engine asks about the losses of several markets together, and takes off those that come first."""
+        """Owing more is no reason to be paid less."""
         purse = Purse(self.made())
         purse.live(history)
         assert purse.payable(1, amount) <= purse.payable(1, amount + more)
