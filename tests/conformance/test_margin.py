@@ -3,7 +3,8 @@
 import attrs
 import pytest
 
-from perpkit.reference.margin_tiered import ClosingFee, MaintenanceBasis, Rates, TieredMargin, TieredOptions
+from perpkit.reference.margin_step import StepMargin
+from perpkit.reference.margin_tiered import ClosingFee, MaintenanceBasis, TieredMargin, TieredOptions
 from perpkit.testing.conformance import broken, rules_of
 from perpkit.testing.conformance.margin import MarginConformance
 
@@ -15,17 +16,21 @@ class TestTiered(MarginConformance):
         return TieredMargin(context, TieredOptions())
 
 
-class StepsWithOffsets(TieredMargin):
-    """Sound by other rules: a position counts whole at the rate of the step that its cost is in, and fees at entry.
+class TestStep(MarginConformance):
+    def make(self, context):
+        return StepMargin(context, TieredOptions())
 
-    In a cross pool what is long covers half of the need of what is short, and the reverse.
-    """
+
+class TestStepAtEntry(MarginConformance):
+    def make(self, context):
+        return StepMargin(context, AT_ENTRY)
+
+
+class StepsWithOffsets(StepMargin):
+    """Sound by other rules: in a cross pool what is long covers half of the need of what is short, and the reverse."""
 
     def __init__(self, context, _options):
         super().__init__(context, AT_ENTRY)
-        for table in (self._initial, self._maintenance):
-            for market, rates in table.items():
-                table[market] = Rates(rates.brackets, rates.rates_ppb, [0] * len(rates.brackets))
 
     def need(self, pool, marks, /):
         need = super().need(pool, marks)
@@ -68,12 +73,15 @@ class LeverageLowers(TieredMargin):
 
 
 class OrdersOffset(TieredMargin):
-    """Lets sells count against buys that have not filled."""
+    """Lets sells count against buys that have not filled, and the reverse."""
 
     def need(self, pool, marks, /):
-        return super().need(
-            _each(pool, lambda e: {"open_buy_units": max(0, e.open_buy_units - e.open_sell_units)}), marks
-        )
+        return super().need(_each(pool, self.netted), marks)
+
+    @staticmethod
+    def netted(exposure):
+        net = exposure.open_buy_units - exposure.open_sell_units
+        return {"open_buy_units": max(0, net), "open_sell_units": max(0, -net)}
 
 
 class PaysWhatIsDue(TieredMargin):
@@ -167,16 +175,16 @@ class FlatCanBeLiquidated(TieredMargin):
 
 
 class Remembers(TieredMargin):
-    """Never lets go of the highest need it has seen."""
+    """Never asks for more than the least that it has asked for."""
 
     def __init__(self, context, options):
         super().__init__(context, options)
-        self._highest = 0
+        self._lowest = 1_000_000
 
     def need(self, pool, marks, /):
         need = super().need(pool, marks)
-        self._highest = max(self._highest, need.initial_units)
-        return attrs.evolve(need, initial_units=self._highest)
+        self._lowest = min(self._lowest, need.initial_units)
+        return attrs.evolve(need, initial_units=self._lowest)
 
 
 class ChargesTheEmpty(TieredMargin):

@@ -164,10 +164,10 @@ def test_what_an_order_needs_set_aside_includes_the_closing_fee(spec: MarketSpec
         )
 
 
-def test_an_order_on_top_of_a_position_pays_its_share_of_the_whole(spec: MarketSpec) -> None:
-    """20,000 in all need 3,000; the order is half of that. Alone it would be in the first bracket and need 1,000."""
+def test_an_order_on_top_of_a_position_brings_all_that_both_need_more(spec: MarketSpec) -> None:
+    """20,000 in all need 3,000, the 10,000 that are held have 1,000. Alone the order would need 1,000."""
     holding = held(100, 10_000, isolated_units=1_000)
-    assert model_of(spec).opening_margin(holding, 10_000, marks_of(100)) == 1_500
+    assert model_of(spec).opening_margin(holding, 10_000, marks_of(100)) == 2_000
 
 
 # Splitting and growing.

@@ -47,9 +47,10 @@ def test_a_long_beside_a_larger_short_is_liquidated_where_the_short_loses(specs:
     assert found.liquidation_ticks == 139  # 105 >= 104.25; at 140 it is 100 < 105
 
 
-def test_as_much_long_as_short_is_liquidated_nowhere(specs: dict[int, MarketSpec]) -> None:
+def test_as_much_long_as_short_is_liquidated_where_the_need_outgrows_the_wallet(specs: dict[int, MarketSpec]) -> None:
+    """5 % of 20 lots: at 150 that is the wallet, at 151 it is one more."""
     pool = pool_of(held(10, position_id=1, gross_lots=20), held(-10, position_id=2, gross_lots=20), wallet=150)
-    assert model_of(specs).thresholds(pool, 1, 1, MARKS).liquidation_ticks is None
+    assert model_of(specs).thresholds(pool, 1, 1, MARKS).liquidation_ticks == 150
 
 
 def test_only_cross_positions_of_the_same_market_move_together(specs: dict[int, MarketSpec]) -> None:

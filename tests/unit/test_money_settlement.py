@@ -192,7 +192,7 @@ def test_adding_to_a_position_pays_the_rate_of_the_bracket_that_it_reaches(desk:
     desk.trade(100, at=ID)
     assert desk.margin() == 1_000
     desk.trade(100, at=ID, seller=3)
-    assert desk.margin() == 1_000 + 1_500  # half of the 3,000 that 20,000 need
+    assert desk.margin() == 3_000  # all that 20,000 need
 
 
 # What a fill tells, and what rounding leaves.

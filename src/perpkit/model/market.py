@@ -62,6 +62,8 @@ _INVERSE, _BY_UNIT = ContractKind.INVERSE, ValueRounding.UNIT
 class Bracket:
     """Rates for the part of |value| above the bracket before and up to `up_to_units`.
 
+    Under the margin model `step`, for the whole of a |value| that falls there.
+
     Units:
         `up_to_units` in accounting units of the settlement asset; rates in parts per billion.
     """
@@ -165,6 +167,15 @@ class MarketSpec:
         """
         most = self.open_interest_max_lots
         return _first(0, most, lambda lots: abs(self.value(lots, price_ticks)) > limit_units) - 1
+
+    def lots_required_within(self, limit_units: Units, price_ticks: Ticks) -> Lots:
+        """Return the greatest size, up to the open interest limit, whose requirements are taken of at most a limit.
+
+        Cost:
+            O(log of the open interest limit).
+        """
+        most = self.open_interest_max_lots
+        return _first(0, most, lambda lots: self.requirement_base(lots, price_ticks) > limit_units) - 1
 
     def last_price(self, size_lots: Lots, holds: Callable[[Ticks], bool]) -> Ticks | None:
         """Return the last listed price, going toward loss, at which `holds` is still true.

@@ -48,6 +48,7 @@ from perpkit.reference.insurance_pool import PoolInsurance
 from perpkit.reference.insurance_protection import ProtectionInsurance, ProtectionOptions
 from perpkit.reference.liquidation_stepped import SteppedLiquidation
 from perpkit.reference.liquidation_takeover import TakeOverLiquidation
+from perpkit.reference.margin_step import StepMargin
 from perpkit.reference.margin_tiered import TieredMargin, TieredOptions
 from perpkit.reference.marks import FairBasisMark, IndexMark
 from perpkit.reference.order_checks import (
@@ -78,6 +79,9 @@ def perpkit_margin_models() -> Iterable[Provider[MarginModel]]:
     return [
         MARGIN.provider(
             name="tiered", build=TieredMargin, options=TieredOptions, summary="marginal brackets, isolated and cross"
+        ),
+        MARGIN.provider(
+            name="step", build=StepMargin, options=TieredOptions, summary="the whole at the rate of its bracket"
         ),
     ]
 

@@ -46,8 +46,8 @@ class SteppedLiquidation:
 def _excess_lots(case: Case, exposure: Exposure, market: MarketSpec) -> Lots:
     # What must close to reach the next lower bracket; 0 in the lowest one.
     mark_ticks = case.marks[exposure.market].price_ticks
-    bracket = bracket_index(market.brackets, abs(market.value(exposure.gross_lots, mark_ticks)))
+    bracket = bracket_index(market.brackets, market.requirement_base(exposure.gross_lots, mark_ticks))
     if not bracket:
         return 0
-    kept_lots = market.lots_within(market.brackets[bracket - 1].up_to_units, mark_ticks)
+    kept_lots = market.lots_required_within(market.brackets[bracket - 1].up_to_units, mark_ticks)
     return min(max(exposure.gross_lots - kept_lots, 1), abs(exposure.size_lots))

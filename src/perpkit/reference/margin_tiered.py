@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from functools import cache
 from itertools import groupby
 
 import attrs
@@ -39,7 +40,7 @@ class TieredOptions:
 
 @attrs.frozen
 class Rates:
-    """Marginal rates over brackets: requirement(v) = (v · rate - deduction) / SCALE in the bracket of v."""
+    """Rates over brackets: requirement(v) = (v · rate - deduction) / SCALE in the bracket of v."""
 
     brackets: Sequence[Bracket]
     rates_ppb: Sequence[Ppb]
@@ -47,7 +48,7 @@ class Rates:
 
     @classmethod
     def of(cls, brackets: Sequence[Bracket], rates_ppb: Sequence[Ppb]) -> "Rates":
-        """Work the deductions out once: what makes the requirement continuous at every bracket edge.
+        """Return marginal rates: the deductions are what makes the requirement continuous at every bracket edge.
 
         Source:
             Binance's maintenance amount: floor · (rate - rate before) + amount before.
@@ -90,8 +91,8 @@ class TieredMargin:
                 raise ConfigError(
                     f"market {spec.name}: expected rates that rise with the brackets, was {spec.brackets}"
                 )
-            self._initial[market] = Rates.of(spec.brackets, initial)
-            self._maintenance[market] = Rates.of(spec.brackets, maintenance)
+            self._initial[market] = self._rates(spec.brackets, initial)
+            self._maintenance[market] = self._rates(spec.brackets, maintenance)
 
     def initial_ppb(self, market: MarketId, /) -> Ppb:
         """Return the rate of the lowest bracket."""
@@ -125,7 +126,8 @@ class TieredMargin:
     ) -> Thresholds:
         """Search the listed prices.
 
-        The liquidation price is where the whole pool stops meeting its need while the other marks stand still. The
+        The liquidation price is where the whole pool stops meeting its need while the other marks stand still: the
+        first such price on the way to loss, or, from a mark at which it is in breach, the last on the way back. The
         bankruptcy price splits a cross pool's equity among its positions, so while a pool of several positions is
         healthy it may lie nearer than the liquidation price; once the pool is in breach it lies beyond.
         """
@@ -137,6 +139,7 @@ class TieredMargin:
         here = attrs.evolve(pool, exposures=tuple([e for e in pool.exposures if e.market == market]))
         elsewhere = _spare(self.need(pool, marks)) - _spare(self.need(here, marks))
 
+        @cache
         def healthy(price: Ticks) -> bool:
             need = self.need(here, {market: attrs.evolve(marks[market], price_ticks=price)})
             slot = next(s for s in need.slots if (s.market, s.position_id) == (market, position_id))
@@ -144,13 +147,24 @@ class TieredMargin:
                 return _spare(need) + elsewhere >= 0
             return slot.equity_units >= slot.maintenance_units
 
-        # Cross positions of one market move together, so the side that loses is the side of their sum.
-        size = exposure.size_lots
-        moving = size if exposure.isolated_units is not None else _cross_lots(pool, market)
+        # Cross positions of one market move together, so the side that loses is the side of their sum. Where they
+        # cancel each other, only the need moves, and the side that loses is the one on which it grows.
+        size, at = exposure.size_lots, marks[market].price_ticks
+        grows = _grows(spec, exposure.gross_lots)
+        moving = size if exposure.isolated_units is not None else _cross_lots(pool, market) or grows
+        edges, stands = _edges(spec, exposure.gross_lots, grows), healthy(at)
+
+        def reached(price: Ticks) -> bool:
+            if ((price - at) * moving >= 0) == stands:
+                return stands
+            # From one edge to the next the health turns once at most, so it tells enough to ask at the ends.
+            way = [*(edge for edge in edges if min(at, price) < edge < max(at, price)), price]
+            return (all if stands else any)(healthy(each) for each in way)
+
         worth = self._worth(pool, exposure, size, marks)
         costs = _market_costs(pool, market)
         return Thresholds(
-            liquidation_ticks=spec.last_price(moving, healthy) if moving else None,
+            liquidation_ticks=spec.last_price(moving, reached),
             bankruptcy_ticks=spec.last_price(
                 size, lambda price: spec.value(size, price) - self._closing_fee(spec, exposure, price, costs) >= worth
             ),
@@ -187,24 +201,34 @@ class TieredMargin:
 
     def opening_margin(self, exposure: Exposure, opening_units: Units, marks: Mapping[MarketId, Mark], /) -> Units:
         """Return the order's part of the initial need, at least what the chosen leverage asks."""
-        spec = self._markets[exposure.market]
-        held = spec.requirement_base(exposure.gross_lots, marks[exposure.market].price_ticks)
-        margin = self._initial_share(spec, exposure, opening_units, held + opening_units)
-        return margin + self._fee_on(spec, opening_units, margin)
+        spec, price = self._markets[exposure.market], marks[exposure.market].price_ticks
+        held = spec.requirement_base(exposure.gross_lots, price)
+        margin = self._order_margin(spec, exposure, price, opening_units, held + opening_units)
+        return self._with_fee(spec, opening_units, margin)
+
+    def _rates(self, brackets: Sequence[Bracket], rates_ppb: Sequence[Ppb]) -> Rates:
+        return Rates.of(brackets, rates_ppb)
 
     def _market_initial(self, spec: MarketSpec, exposures: Sequence[Exposure], price: Ticks) -> Units:
         worst = [worst_units(spec, exposure, price) for exposure in exposures]
         total = sum(worst)
         initial = 0
         for exposure, worst_of_it in zip(exposures, worst, strict=True):
-            units = worst_of_it
-            if exposure.isolated_units is not None:
+            if exposure.isolated_units is None:
+                initial += self._with_fee(spec, worst_of_it, self._initial_share(spec, exposure, worst_of_it, total))
+            elif (units := worst_of_it - held_units(spec, exposure, price)) > 0:
                 # What the position holds already has margin of its own; its orders will need more.
-                units = max(0, worst_of_it - held_units(spec, exposure, price))
-            if units:
-                margin = self._initial_share(spec, exposure, units, total)
-                initial += margin + self._fee_on(spec, units, margin)
+                initial += self._with_fee(spec, units, self._order_margin(spec, exposure, price, units, total))
         return initial
+
+    def _order_margin(self, spec: MarketSpec, exposure: Exposure, price: Ticks, units: Units, total: Units) -> Units:
+        """What an order on an isolated position takes from the wallet; `total` is what the account has after it.
+
+        Its own part, and what the position itself will need more: else it could fill into a breach at the same mark.
+        """
+        held, gross = (spec.requirement_base(lots, price) for lots in (exposure.size_lots, exposure.gross_lots))
+        before, after = (self._initial_share(spec, exposure, held, whole) for whole in (gross, total))
+        return self._initial_share(spec, exposure, units, total) + max(0, after - before)
 
     def _initial_share(self, spec: MarketSpec, exposure: Exposure, units: Units, total_units: Units) -> Units:
         share = div_ceil(self._initial[spec.id].requirement(total_units) * units, max(total_units, 1))
@@ -233,6 +257,9 @@ class TieredMargin:
         cost = abs(exposure.cost_units)
         return self._fee_on(spec, cost, self._initial_share(spec, exposure, cost, costs_units))
 
+    def _with_fee(self, spec: MarketSpec, value_units: Units, initial_units: Units) -> Units:
+        return initial_units + self._fee_on(spec, value_units, initial_units)
+
     def _fee_on(self, spec: MarketSpec, value_units: Units, initial_units: Units) -> Units:
         # On the entry basis the reserve is for the fee at the bankruptcy value, as BitMEX's position comm was.
         basis = value_units + initial_units if self._entry_basis else value_units
@@ -255,6 +282,22 @@ def _find(pool: Pool, market: MarketId, position_id: PositionId) -> Exposure:
 
 def _cross_lots(pool: Pool, market: MarketId) -> Lots:
     return sum(e.size_lots for e in pool.exposures if e.market == market and e.isolated_units is None)
+
+
+def _grows(spec: MarketSpec, gross_lots: Lots) -> int:
+    """Return above 0 where |values| grow as the price falls, as for a long that loses; below 0 where as it rises."""
+    lowest, highest = (spec.requirement_base(gross_lots, p) for p in (spec.price_min_ticks, spec.price_max_ticks))
+    return 1 if lowest > highest else -1
+
+
+def _edges(spec: MarketSpec, gross_lots: Lots, grows: int) -> list[Ticks]:
+    """Return the listed prices on both sides of each edge between two brackets, for an account's size in a market."""
+
+    def last_within(top: Units) -> Ticks | None:
+        return spec.last_price(grows, lambda price: spec.requirement_base(gross_lots, price) <= top)
+
+    lasts = [last_within(bracket.up_to_units) for bracket in spec.brackets[:-1]]
+    return [price for last in lasts if last is not None for price in (last, spec.within(last - grows))]
 
 
 def _market_costs(pool: Pool, market: MarketId) -> Units:

@@ -16,6 +16,7 @@ from perpkit.model.order import Side
 from perpkit.model.position import Exposure, Need, Pool, Thresholds
 from perpkit.model.price import Mark, PriceState
 from perpkit.ports.context import ExchangeContext, Limits
+from perpkit.reference.margin_step import StepMargin
 from perpkit.reference.margin_tiered import ClosingFee, MaintenanceBasis, TieredMargin, TieredOptions
 from perpkit.units import SCALE, ppb
 
@@ -44,10 +45,15 @@ def marks_at(prices: dict[MarketSpec, str]) -> dict[int, Mark]:
     }
 
 
-def model_of(*specs: MarketSpec, options: TieredOptions = MARK_BASIS, taker: str = "0") -> TieredMargin:
+def model_of(
+    *specs: MarketSpec,
+    options: TieredOptions = MARK_BASIS,
+    taker: str = "0",
+    model: type[TieredMargin] = TieredMargin,
+) -> TieredMargin:
     markets = {spec.id: spec for spec in specs}
     context = ExchangeContext(markets=markets, assets={}, limits=Limits(), taker_ppb=dict.fromkeys(markets, ppb(taker)))
-    return TieredMargin(context, options)
+    return model(context, options)
 
 
 def held(spec: MarketSpec, lots: int, cost_units: int, **more: Any) -> Exposure:
@@ -66,6 +72,8 @@ def margin_tiers(case: dict[str, Any], make: Any) -> dict[str, Any]:
     inputs = case["inputs"]
     if "brackets" in inputs:
         return tiers(inputs, make)
+    if "step" in inputs:
+        return risk_limits(inputs, make)
     if "base_imf_ppm" in inputs:
         # Both bounds of open interest are zero, which leaves the base rate.
         assert inputs["oi_lower"] == inputs["oi_upper"] == "0"
@@ -96,15 +104,38 @@ def tiers(inputs: dict[str, Any], make: Any) -> dict[str, Any]:
     }
 
 
-def need_of_value(make: Any, notional: str, unit: str, table: list[dict[str, str]]) -> tuple[Need, MarketSpec]:
+def risk_limits(inputs: dict[str, Any], make: Any) -> dict[str, Any]:
+    """Return the rates that the whole of a value is charged at.
+
+    A value equal to a limit is in the next step, one equal to the top of a bracket in that bracket: the tops are one
+    unit lower.
+    """
+    unit = "1e-8"
+    base, step, initial, maintenance = (Decimal(inputs[name]) for name in ("base", "step", "base_im", "base_mm"))
+    table = [
+        {
+            "up_to": str(base + steps * step - Decimal(unit)),
+            "initial": str(initial + steps * maintenance),
+            "maintenance": str(maintenance + steps * maintenance),
+        }
+        for steps in range(10)
+    ]
+    need, spec = need_of_value(make, inputs["value"], unit, table, StepMargin)
+    value = spec.value(1, spec.tick.parse(inputs["value"]))
+    return {"im": Fraction(need.initial_units, value), "mm": Fraction(need.maintenance_units, value)}
+
+
+def need_of_value(
+    make: Any, notional: str, unit: str, table: list[dict[str, str]], model: type[TieredMargin] = TieredMargin
+) -> tuple[Need, MarketSpec]:
     """Return the need of one lot whose value is a notional."""
     spec = make.spec({"tick": unit, "brackets": table, **bounds(unit, 100_000_000, "1")}, unit=unit)
-    return need_of(spec, 1, notional), spec
+    return need_of(spec, 1, notional, model), spec
 
 
-def need_of(spec: MarketSpec, lots: int, price: str) -> Need:
+def need_of(spec: MarketSpec, lots: int, price: str, model: type[TieredMargin] = TieredMargin) -> Need:
     position = held(spec, lots, spec.value(lots, spec.tick.parse(price)))
-    return model_of(spec).need(pool_of(position), marks_at({spec: price}))
+    return model_of(spec, model=model).need(pool_of(position), marks_at({spec: price}))
 
 
 # One isolated position.

@@ -284,7 +284,8 @@ def _assign_margin(state: State, side: FillSide, opened_lots: Lots) -> None:
     cash = wallet(side.account, market.settlement)
     opened = abs(market.value(opened_lots, side.price_ticks))
     held = exposure(state, side.account, side.slot)
-    held = attrs.evolve(held, gross_lots=held.gross_lots - opened_lots)
+    before_lots = held.size_lots - (opened_lots if side.lots > 0 else -opened_lots)
+    held = attrs.evolve(held, size_lots=before_lots, gross_lots=held.gross_lots - opened_lots)
     needed = state.context.margin.opening_margin(held, opened, state.marks)
     state.ledger.move(cash, state.purse(side.account, side.slot), min(needed, available(state, cash, needed)))
 

@@ -118,7 +118,7 @@ def _initial(state: State, account: AccountId, slot: Slot, leverage: int) -> Uni
     """Return what opening an isolated position of this size at the mark would set aside."""
     held = exposure(state, account, slot)
     spec, mark = state.market(slot[0]), state.marks[slot[0]].price_ticks
-    others = attrs.evolve(held, gross_lots=held.gross_lots - abs(held.size_lots), leverage=leverage)
+    others = attrs.evolve(held, size_lots=0, gross_lots=held.gross_lots - abs(held.size_lots), leverage=leverage)
     return state.context.margin.opening_margin(others, held_units(spec, held, mark), state.marks)
 
 
