@@ -14,10 +14,13 @@ from perpkit.model.ledger import CUSTODY_SIDE, MAY_BE_NEGATIVE, Chart, LedgerAcc
 from perpkit.model.market import MarketSpec, MarketState, ValueRounding
 from perpkit.model.order import Side
 from perpkit.model.price import PriceState
+from perpkit.reference.insurance_protection import ACCIDENT, PENETRATION
 from perpkit.units import SCALE, Units
 
 from .mirror import Mirror
 from .orders import Live
+
+FUNDS = (PENETRATION, ACCIDENT)  # only the first pays here; it is the whole fund of `pool`
 
 
 class PositionRow(NamedTuple):
@@ -66,7 +69,9 @@ def check_sums(exchange: Exchange, mirror: Mirror, outcome: Outcome) -> None:
     markets = {getattr(event, "market", 0) for event in outcome.events} - {0}
     for asset, custody_units in mirror.custody_units.items():
         assert clearing.conservation(asset) == (custody_units, custody_units), f"law 1, asset {asset}"
-        assert clearing.balance(insurance(1, asset)) == mirror.fund_units[asset] >= 0, f"law 3, fund of asset {asset}"
+        for fund in FUNDS:
+            held = clearing.balance(insurance(fund, asset))
+            assert held == mirror.fund_units[fund, asset] >= 0, f"law 3, fund {fund} of asset {asset}"
         for account in accounts:
             assert clearing.balance(wallet(account, asset)) >= 0, f"law 3, wallet of {account}"
     for market in markets:
@@ -85,7 +90,7 @@ def check_inventory(exchange: Exchange, config: ExchangeConfig, mirror: Mirror) 
                 worth = config.markets[held.market].value(held.size_lots, clearing.marks()[held.market].price_ticks)
                 gains[held.market] += worth - held.cost_units - held.unpaid_units - held.funding_due_units
         losses = sum(max(0, -gain) for gain in gains.values())
-        assert losses <= mirror.fund_units[asset], f"law 3, inventory of asset {asset}"
+        assert losses <= mirror.fund_units[FUNDS[0], asset], f"law 3, inventory of asset {asset}"
 
 
 def full_audit(exchange: Exchange, config: ExchangeConfig, mirror: Mirror) -> None:

@@ -29,7 +29,7 @@ from perpkit.model.command import (
     SetPositionTerms,
     WithdrawalSent,
 )
-from perpkit.model.ids import HOUSE, AccountId, AssetId, MarketId
+from perpkit.model.ids import HOUSE, AccountId, AssetId, FundId, MarketId
 from perpkit.model.market import MarketState
 from perpkit.model.order import Side
 from perpkit.model.position import PoolKey, PositionMode
@@ -66,7 +66,7 @@ class Mirror:
         self.isolated: set[Slot] = set()
         self.prices: dict[tuple[MarketId, PriceSource], Ticks] = {}
         self.custody_units: dict[AssetId, Units] = dict.fromkeys(config.assets, 0)
-        self.fund_units: dict[AssetId, Units] = dict.fromkeys(config.assets, 0)
+        self.fund_units: Counter[tuple[FundId, AssetId]] = Counter()
         self.states: dict[MarketId, MarketState] = dict.fromkeys(config.markets, MarketState.OPEN)
         self.marks: dict[MarketId, PriceState] = dict.fromkeys(config.markets, PriceState.FROZEN)
         self.withdrawals: dict[int, Held] = {}
@@ -292,8 +292,9 @@ class Mirror:
         self.queue.remove((event.account, event.asset, event.market, event.position_id))
 
     def _fund_moved(self, event: events.FundMoved) -> None:
-        self.fund_units[event.asset] += event.amount_units
-        assert self.fund_units[event.asset] == event.balance_units >= 0, "a fund is what moved in and out of it"
+        fund = event.fund, event.asset
+        self.fund_units[fund] += event.amount_units
+        assert self.fund_units[fund] == event.balance_units >= 0, "a fund is what moved in and out of it"
 
     def _audit_completed(self, event: events.AuditCompleted) -> None:
         owing = sum(units > 0 for units in self.owed_units.values())

@@ -135,16 +135,16 @@ def _tables(draw: random.Random, coin_units: int) -> dict[str, Any]:
                 "options": draw.choice(_FEES),
             },
             "margin": {
-                "provider": flaky("tiered"),
+                "provider": flaky(draw.choice(("tiered", "tiered", "step"))),
                 "options": {
                     "maintenance_basis": draw.choice(("mark", "mark", "entry")),
                     "closing_fee": draw.choice(("out", "in")),
                 },
             },
-            "index_price": flaky("weighted"),
+            "index_price": flaky(draw.choice(("weighted", "weighted-median"))),
             "liquidation": flaky(draw.choice(("stepped", "takeover"))),
-            "deleveraging": flaky("ranked"),
-            "insurance": flaky("pool"),
+            "deleveraging": flaky(draw.choice(("ranked", "pro-rata"))),
+            "insurance": draw.choice((flaky("pool"), _protection(draw, coin_units))),
         },
         "limits": {
             "order_fills_max": draw.choice((2, 1_000)),
@@ -158,6 +158,11 @@ def _tables(draw: random.Random, coin_units: int) -> dict[str, Any]:
         "assets": assets,
         "markets": {name: _market(draw, number, name) for number, name in enumerate(names, start=1)},
     }
+
+
+def _protection(draw: random.Random, coin_units: int) -> dict[str, Any]:
+    caps = {"window_seconds": 3_600, "window_cap_units": draw.choice((0, coin_units // 10, 20 * coin_units))}
+    return {"provider": flaky("protection"), "options": caps}
 
 
 def _market(draw: random.Random, number: int, name: str) -> dict[str, Any]:
@@ -200,4 +205,5 @@ def _checks(draw: random.Random, lot: Decimal) -> list[dict[str, Any]]:
 
 def _funding(draw: random.Random) -> dict[str, Any]:
     hourly = {"rule": "FREQ=HOURLY;BYMINUTE=0;BYSECOND=0", "interest_ppb": draw.choice((100_000, -3_000_000))}
-    return {"provider": flaky("premium"), "options": {**hourly, "clamp_ppb": 5_000_000, "cap_ppb": 10_000_000}}
+    provider = flaky(draw.choice(("premium", "premium", "hourly")))
+    return {"provider": provider, "options": {**hourly, "clamp_ppb": 5_000_000, "cap_ppb": 10_000_000}}
