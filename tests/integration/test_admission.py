@@ -126,6 +126,13 @@ def isolated(exchange: Exchange) -> None:
     exchange.apply(AdjustMargin(account=6, market=1, amount_units=10, time_ns=NOW))
 
 
+def thin(exchange: Exchange) -> None:
+    """Account 6 is long 4 at 101 with a margin of 41 of its own, worth 37 at the mark, and bids for 20 under id 1."""
+    exchange.apply(SetPositionTerms(account=6, market=1, isolated=True, time_ns=NOW))
+    exchange.apply(order(size_lots=4, price_ticks=101))
+    exchange.apply(order(size_lots=20, position_id=1))
+
+
 def client_order(exchange: Exchange) -> None:
     exchange.apply(order(client_order_id=7))
 
@@ -469,6 +476,7 @@ CASES = [
         "withdrawal",
         RequestWithdrawal(withdrawal_id=1, account=1, asset=1, amount_units=2_001, time_ns=NOW),
     ),
+    case(R.OTHER_POSITION_AT_RISK, "67,400 need 6,240, of which 38 for 4", order(size_lots=650, position_id=1), thin),
     case(
         R.MARGIN_UNDER_STRESS,
         "withdrawal: at 94 there would be 469 where 470 are needed",

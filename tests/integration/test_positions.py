@@ -160,6 +160,26 @@ def test_a_position_mode_changes_while_nothing_is_held_and_nothing_rests_in_that
     assert exchange.place(TRADER, "PERP-1", BUY, 1, 90, position_id=12_345).rejected is None
 
 
+def test_an_order_that_would_bring_another_position_with_margin_of_its_own_into_breach_is_refused(
+    make_exchange: Make,
+) -> None:
+    """100 lots need 500 and have 1,000; 150 need 2,300, of which 1,534 is for the 100."""
+    brackets = [
+        {"up_to": "10000", "initial": "10%", "maintenance": "5%"},
+        {"up_to": "90000", "initial": "40%", "maintenance": "36%"},
+    ]
+    exchange = make_exchange({"brackets": brackets}, deposits={TRADER: "50000", MAKER: "50000"})
+    exchange.set_terms(TRADER, "PERP-1", position_id=1, isolated=True)
+    trade(exchange, 100, 100, position_id=1)
+    offer(exchange, SELL, (100, 50))
+    refused = exchange.place(TRADER, "PERP-1", BUY, 50, 100, position_id=2)
+    assert refused.rejected is R.OTHER_POSITION_AT_RISK
+    assert "liquidated" in exchange.preview(TRADER, "PERP-1", BUY, 50, 100, position_id=2).explain()
+    assert exchange.adjust_margin(TRADER, "PERP-1", 600, position_id=1).rejected is None
+    assert exchange.place(TRADER, "PERP-1", BUY, 50, 100, position_id=2).rejected is None
+    assert not [each for each in exchange.quote("PERP-1", 100).events if isinstance(each, LiquidationStarted)]
+
+
 # One click.
 
 

@@ -188,7 +188,8 @@ def told(outcome: Outcome, order: PlaceOrder) -> dict[str, Any]:
     duplicate = next((e for e in events if isinstance(e, Duplicate)), None)
     fills = [e for e in events if isinstance(e, Filled) and not e.maker]
     cancels = [e for e in events if isinstance(e, OrderCancelled)]
-    rested = sum(e.size_lots for e in events if isinstance(e, OrderRested) and e.order_id == own)
+    # What follows the best price rests again when an order of its own that it followed makes way.
+    *_, rested = [0, *(e.size_lots for e in events if isinstance(e, OrderRested) and e.order_id == own)]
     at = next((i for i, e in enumerate(events) if isinstance(e, OrderRested)), len(events))
     trimmed = sum(e.size_lots for e in events[at:] if isinstance(e, OrderCancelled) and e.order_id == own)
     slot = (order.account, order.market, order.position_id)

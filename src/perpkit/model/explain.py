@@ -61,6 +61,8 @@ REFUSALS: dict[RejectReason, str] = {
     RejectReason.OPEN_INTEREST_LIMIT: "All positions in {market} together may have a size of at most "
     "{open_interest_max}, and it would go beyond: make it smaller, or wait.",
     RejectReason.INSUFFICIENT_MARGIN: "You need {needed} and {free}: make it smaller or deposit.",
+    RejectReason.OTHER_POSITION_AT_RISK: "Margin rises with all that you hold in {market}, and another position there, "
+    "which has margin of its own, would be liquidated: make it smaller, or give that position more margin first.",
 }
 """What to tell a trader about every reason for which placing an order can be refused: what was found, what to do."""
 

@@ -48,6 +48,7 @@ class RejectReason(IntEnum):
     INSUFFICIENT_BALANCE = 280
     INSUFFICIENT_MARGIN = 290
     MARGIN_UNDER_STRESS = 295
+    OTHER_POSITION_AT_RISK = 298
 
     @property
     def text(self) -> str:

@@ -8,12 +8,12 @@ from perpkit.model.event import Rejected
 from perpkit.model.ids import OrderId
 from perpkit.model.market import MarketState
 from perpkit.model.order import MatchPlan, Order, Side, TimeInForce
-from perpkit.model.position import worst_units
+from perpkit.model.position import Pool, worst_units
 from perpkit.model.reject import RejectReason
 from perpkit.ports.trading import OrderCase
 from perpkit.reference.clearing.arrival import arriving, bound, cut, within_cost
 from perpkit.reference.clearing.state import OpenOrder, State
-from perpkit.reference.clearing.views import pool
+from perpkit.reference.clearing.views import pool, reached_lots
 from perpkit.units import SCALE, div_ceil
 
 
@@ -37,7 +37,8 @@ def admit(
     """Admit an order or say why not. Nothing changes either way. `replaced` is the resting order that it takes over.
 
     Rejects:
-        In the order of `RejectReason`: what `fit` refuses, position-limit, open-interest-limit, insufficient-margin.
+        In the order of `RejectReason`: what `fit` refuses, position-limit, open-interest-limit, insufficient-margin,
+        other-position-at-risk.
 
     Cost:
         One plan of the book and one reading of the account's pool.
@@ -181,10 +182,10 @@ def refuse_margin(state: State, fitting: Admitted, replaced: OpenOrder | None = 
     """Say why an account cannot bear an order; what only reduces it can always bear.
 
     Rejects:
-        position-limit, open-interest-limit, insufficient-margin.
+        position-limit, open-interest-limit, insufficient-margin, other-position-at-risk.
 
     Cost:
-        One reading of the account's pool.
+        One reading of the account's pool, two where it has isolated positions under other ids.
     """
     order, plan, pending = fitting.order, fitting.plan, fitting.pending
     if order.reduce_only:
@@ -201,4 +202,29 @@ def refuse_margin(state: State, fitting: Admitted, replaced: OpenOrder | None = 
     need = state.context.margin.need(after, state.marks)
     if need.equity_units < need.initial_units:
         return Rejected(reason=RejectReason.INSUFFICIENT_MARGIN)
+    if _endangers(state, after, pending, replaced):
+        return Rejected(reason=RejectReason.OTHER_POSITION_AT_RISK)
     return None
+
+
+def _endangers(state: State, after: Pool, pending: OpenOrder, replaced: OpenOrder | None) -> bool:
+    """Whether an isolated position under another id would be in breach once all orders filled.
+
+    Brackets are the account's in the market, so what opens under one id may raise what the others need.
+    """
+    account, market, own = pending.order.account, pending.order.market, pending.order.position_id
+    others = [
+        e for e in after.exposures if e.market == market and e.position_id != own and e.isolated_units is not None
+    ]
+    if not any(each.size_lots for each in others):
+        return False
+    gross_lots = reached_lots(state, account, market, pending, replaced)
+    if gross_lots <= reached_lots(state, account, market):
+        return False
+    exposures = [attrs.evolve(e, gross_lots=gross_lots) if e.market == market else e for e in after.exposures]
+    need = state.context.margin.need(attrs.evolve(after, exposures=tuple(exposures)), state.marks)
+    return any(
+        slot.market == market and slot.position_id != own and slot.equity_units < slot.maintenance_units
+        for slot in need.slots
+        if slot.equity_units is not None
+    )

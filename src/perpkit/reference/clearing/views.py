@@ -1,5 +1,6 @@
 """Reads over clearing's state: pools as values, breaches, winners."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
@@ -68,6 +69,28 @@ def pool(
         wallet_units=state.ledger.balance(wallet(account, asset)),
         reserved_units=reserved,
         exposures=tuple([exposure(state, account, slot, pending, replaced) for slot in slots]),
+    )
+
+
+def reached_lots(
+    state: State,
+    account: AccountId,
+    market: MarketId,
+    pending: OpenOrder | None = None,
+    replaced: OpenOrder | None = None,
+) -> Lots:
+    """Return an account's gross size in a market if all its orders there filled, or on each side those that open."""
+    has = state.accounts[account]
+    waiting = [each for orders in has.orders.values() for each in orders.orders.values()]
+    opening = [each for each in (*waiting, pending) if each and each is not replaced and not each.order.reduce_only]
+    sizes = {slot: position.size_lots for slot, position in has.positions.items()}
+    buys, sells = Counter[Slot](), Counter[Slot]()
+    for each in opening:
+        (buys if each.order.side > 0 else sells)[each.order.market, each.order.position_id] += each.left_lots
+    return sum(
+        max(abs(sizes.get(slot, 0) + buys[slot]), abs(sizes.get(slot, 0) - sells[slot]))
+        for slot in sorted({*sizes, *buys, *sells})
+        if slot[0] == market
     )
 
 
